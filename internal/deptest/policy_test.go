@@ -58,6 +58,12 @@ func TestCheck(t *testing.T) {
 			files: map[string]string{"util/a.go": "package util"},
 			want:  []string{`package util has no rule: add a line "util: …" with the packages that it may import`},
 		},
+		{name: "unknown, tests only", files: map[string]string{"suite/a_test.go": "package suite_test"}},
+		{
+			name:  "unknown, longer name",
+			files: map[string]string{"lower/a.go": "package lower"},
+			want:  []string{`package lower has no rule: add a line "lower: …" with the packages that it may import`},
+		},
 		{name: "guarded, allowed", files: map[string]string{"low/x/a.go": `package x; import "example.org/driver/sub"`}},
 		{
 			name:  "guarded",
