@@ -1,0 +1,27 @@
+// Package topics holds the topic grammar of Tidings and the rules that need no
+// look-up: which names are ids, what a topic name means, which of the server's
+// streams a topic filter selects for a user, what may be published at all.
+//
+// The topics of the platform:
+//
+//	u/{user}             messages to a user; on one's own: direct messages
+//	u/{user}/typing      who is typing to that user
+//	u/{user}/read        the reader's watermark, published only
+//	u/{user}/presence    a user's state; selected by explicit filters only
+//	u/{user}/receipts    watermarks of one's messages, from the server only
+//	u/{user}/events      account events, from the server only
+//	u/{user}/sent        answers to one's publishes, from the server only
+//	u/{user}/rpc/{rid}   answers to one's requests, from the server only
+//	g/{group}            messages of a group
+//	g/{group}/typing     who is typing in the group
+//	g/{group}/read       the reader's watermark, published only
+//	rpc/{operation}      requests, published only
+//
+// Whether a group has the user as a member, or a user may be written to, is not
+// decided here. The package knows code words, no MQTT reason codes. General
+// MQTT rules for any topic are in ValidTopicName, ValidFilter and Match.
+//
+// All functions are pure, safe for concurrent use, take time linear in their
+// input and do not allocate. Functions over string | []byte return subslices of
+// what they are given.
+package topics
