@@ -26,13 +26,13 @@ type Package struct {
 	Name string
 	// Doc is the package's doc comment, empty if none of its files has one.
 	Doc string
-	// Imports are the imports of the files that ship, TestOnly tells that there are none such.
-	Imports []Import
+	// Imports are the imports of the files that ship, TestImports those of _test.go files.
+	Imports, TestImports []Import
 	// TestOnly is true for a directory that holds _test.go files and nothing else.
 	TestOnly bool
 }
 
-// Import is one import clause of a file that is not a test.
+// Import is one import clause.
 type Import struct {
 	Path string
 	// Pos is "dir/file.go:line", for the message.
@@ -116,13 +116,14 @@ func (p *Package) add(fsys fs.FS, file string) error {
 	if p.Doc == "" {
 		p.Doc = f.Doc.Text()
 	}
-	if test {
-		return nil
-	}
-	p.TestOnly = false
 	for _, spec := range f.Imports {
-		p.Imports = append(p.Imports, newImport(fset, spec))
+		if test {
+			p.TestImports = append(p.TestImports, newImport(fset, spec))
+		} else {
+			p.Imports = append(p.Imports, newImport(fset, spec))
+		}
 	}
+	p.TestOnly = p.TestOnly && test
 	return nil
 }
 

@@ -116,7 +116,7 @@ func TestLoad(t *testing.T) {
 	pkgs, err := deptest.Load(tree(map[string]string{
 		"a/a.go":       "package a\n\nimport \"fmt\"\n",
 		"a/doc.go":     "// Package a is documented.\npackage a\n",
-		"a/a_test.go":  "package a_test\n",
+		"a/a_test.go":  "package a_test\n\nimport \"testing\"\n",
 		"b/b_test.go":  "package b_test\n",
 		"c/readme.txt": "no Go here",
 	}))
@@ -124,7 +124,11 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []deptest.Package{
-		{Dir: "a", Name: "a", Doc: "Package a is documented.\n", Imports: []deptest.Import{{Path: "fmt", Pos: "a/a.go:3"}}},
+		{
+			Dir: "a", Name: "a", Doc: "Package a is documented.\n",
+			Imports:     []deptest.Import{{Path: "fmt", Pos: "a/a.go:3"}},
+			TestImports: []deptest.Import{{Path: "testing", Pos: "a/a_test.go:3"}},
+		},
 		{Dir: "b", Name: "b", TestOnly: true},
 	}
 	if diff := cmp.Diff(want, pkgs); diff != "" {
