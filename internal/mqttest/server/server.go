@@ -22,7 +22,8 @@ import (
 // Config says what to run. Dir must exist; everything else has a default.
 type Config struct {
 	Bin  string   // the binary; "": Build
-	Dir  string   // holds the data directory "data" and "server.log"
+	Dir  string   // holds "server.log" and, unless Data is set, the data directory "data"
+	Data string   // the data directory; "": Dir/data
 	MQTT string   // listen address; "": a free loopback port
 	HTTP string   // listen address; "": a free loopback port
 	Args []string // further arguments of serve
@@ -64,6 +65,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		}
 		*addr = free
 	}
+	if cfg.Data == "" {
+		cfg.Data = filepath.Join(cfg.Dir, "data")
+	}
 	if cfg.ReadyTimeout == 0 {
 		cfg.ReadyTimeout = 30 * time.Second
 	}
@@ -87,7 +91,7 @@ func (s *Server) MQTT() string { return s.cfg.MQTT }
 func (s *Server) HTTP() string { return s.cfg.HTTP }
 
 // Data is the data directory.
-func (s *Server) Data() string { return filepath.Join(s.cfg.Dir, "data") }
+func (s *Server) Data() string { return s.cfg.Data }
 
 // LogFile holds the output of all processes of this server, one after the other.
 func (s *Server) LogFile() string { return filepath.Join(s.cfg.Dir, "server.log") }

@@ -1,0 +1,64 @@
+package scenario
+
+import (
+	"context"
+	"time"
+)
+
+// runReconnect: a whole fleet that has sessions comes back at once and subscribes again.
+func runReconnect(ctx context.Context, b *bench) error {
+	f, err := b.newFleet(ctx, "back", b.cfg.Users)
+	if err != nil {
+		return err
+	}
+	defer f.disconnectAll(f.members)
+	if err := f.connectAll(ctx, f.members); err != nil {
+		return err
+	}
+	each(f.members, func(m *member) error {
+		m.client.Drop()
+		m.client = nil
+		return nil
+	})
+	if err := pause(ctx, time.Second); err != nil {
+		return err
+	}
+	r := b.read(ctx)
+	if err := f.connectAll(ctx, f.members); err != nil {
+		return err
+	}
+	took := time.Since(r.at)
+	b.add("time", "s", took.Seconds())
+	b.add("reconnects", "/s", float64(len(f.members))/took.Seconds())
+	b.addUse(ctx, "", r, int64(len(f.members)))
+	b.add("rss", "MiB", b.rss()/mib)
+	return alive(f.members)
+}
+
+// runIdle: what a connected, subscribed and silent device costs in memory.
+func runIdle(ctx context.Context, b *bench) error {
+	f, err := b.newFleet(ctx, "idle", b.cfg.Users)
+	if err != nil {
+		return err
+	}
+	defer f.disconnectAll(f.members)
+	warm := f.members[:min(100, len(f.members))] // touches what is not per connection
+	if err := f.connectAll(ctx, warm); err != nil {
+		return err
+	}
+	if err := pause(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	before := b.rss()
+	rest := f.members[len(warm):]
+	if err := f.connectAll(ctx, rest); err != nil {
+		return err
+	}
+	if err := pause(ctx, b.cfg.Duration); err != nil {
+		return err
+	}
+	after := b.rss()
+	b.add("rss", "MiB", after/mib)
+	b.add("per_connection", "KiB", (after-before)/1024/float64(max(1, len(rest))))
+	return alive(f.members)
+}

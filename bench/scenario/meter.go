@@ -1,0 +1,79 @@
+package scenario
+
+import (
+	"context"
+	"time"
+
+	"tidings/bench/hist"
+	"tidings/bench/proc"
+)
+
+// reading is what target and load generator have used up to a moment.
+type reading struct {
+	at     time.Time
+	server time.Duration // CPU
+	self   time.Duration // CPU
+	allocs float64
+	hasCPU bool
+	hasMem bool
+}
+
+func (b *bench) read(ctx context.Context) reading {
+	r := reading{}
+	r.allocs, r.hasMem = b.target.Allocations(ctx)
+	if pid := b.target.PID(); pid != 0 {
+		var err error
+		r.server, err = proc.CPU(pid)
+		r.hasCPU = err == nil
+	}
+	r.self, _ = proc.CPU(0)
+	r.at = time.Now()
+	return r
+}
+
+// addUse adds what was used since r per each of n units of work.
+func (b *bench) addUse(ctx context.Context, phase string, r reading, n int64) {
+	e := b.read(ctx)
+	per := func(v float64) float64 { return v / float64(max(n, 1)) }
+	if r.hasCPU && e.hasCPU {
+		b.add(phase+"server_cpu", "µs/msg", per(float64((e.server - r.server).Microseconds())))
+	}
+	b.add(phase+"load_cpu", "µs/msg", per(float64((e.self - r.self).Microseconds())))
+	if r.hasMem && e.hasMem {
+		b.add(phase+"server_allocs", "/msg", per(e.allocs-r.allocs))
+	}
+}
+
+func (b *bench) addLatency(name string, h *hist.Histogram) {
+	for _, q := range []struct {
+		name string
+		q    float64
+	}{{"_p50", 0.5}, {"_p99", 0.99}, {"_p999", 0.999}} {
+		b.add(name+q.name, "ms", float64(h.Quantile(q.q).Microseconds())/1000)
+	}
+}
+
+// rss is the target's resident memory in bytes, 0 where it cannot be read.
+func (b *bench) rss() float64 {
+	pid := b.target.PID()
+	if pid == 0 {
+		return 0
+	}
+	n, err := proc.RSS(pid)
+	if err != nil {
+		return 0
+	}
+	return float64(n)
+}
+
+const mib = 1 << 20
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
