@@ -82,6 +82,11 @@ bench: ## load test of the whole server; prints figures, writes JSON below bench
 	@mkdir -p bench/out
 	go run ./bench/load $(BENCH_ARGS)
 
+.PHONY: compare
+compare: ## the same load on this server, mosquitto and bare mochi in turn (BENCH_ARGS='…')
+	@mkdir -p bench/out
+	go run ./bench/compare $(BENCH_ARGS)
+
 .PHONY: crash
 crash: ## long crash run: kill -9 under load, then check every promise (CRASH_KILLS=200)
 	TIDINGS_CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 4h -run Crash -v ./e2e/...
