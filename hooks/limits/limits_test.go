@@ -215,8 +215,12 @@ func TestLogins(t *testing.T) {
 		if got := count(l); got != 5 {
 			t.Errorf("%d half a second later, want 5", got)
 		}
-		if got := l.Refused(); got != 2 {
-			t.Errorf("Refused = %d, want 2", got)
+		time.Sleep(time.Hour)
+		if got := count(l); got != 20 {
+			t.Errorf("%d at once after a calm, want 20", got)
+		}
+		if got := l.Refused(); got != 3 {
+			t.Errorf("Refused = %d, want 3", got)
 		}
 		if got := count(limits.NewLogins(7, 0)); got != 7 {
 			t.Errorf("%d at once by default, want 7", got)
