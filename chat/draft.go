@@ -36,8 +36,7 @@ func (d *Draft) AppendBody(dst []byte) []byte {
 	if d.Body != nil {
 		return append(dst, d.Body...)
 	}
-	dst, _ = appendString(dst, view(d.Text))
-	return dst
+	return appendString(dst, view(d.Text))
 }
 
 // DraftOptions say how to read a payload.
@@ -70,21 +69,9 @@ func ParseDraft(payload []byte, opts DraftOptions) (Draft, error) {
 	return Draft{Type: TypeText, Text: payload}, nil
 }
 
-// invalidAt returns the offset of the first byte that is not UTF-8.
-func invalidAt(b []byte) int {
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
-	}
-	return len(b)
-}
-
 func parseJSONDraft(payload []byte) (Draft, error) {
 	d := Draft{Type: TypeText}
-	s := scanner{data: payload, maxDepth: MaxJSONDepth}
+	s := scan(payload, MaxJSONDepth)
 	o := s.object()
 	for s.member(&o) {
 		from := s.pos
@@ -124,10 +111,19 @@ func parseJSONDraft(payload []byte) (Draft, error) {
 // like a name at all.
 func (s *scanner) unknownKey(o *object) {
 	what := "there is an unknown key"
-	if n := len(o.key); n > 0 && n <= 32 && plain(o.key) == n {
-		what = `there is an unknown key "` + string(o.key) + `"`
+	if len(o.key) > 0 && len(o.key) <= 32 && printableASCII(o.key) {
+		what += ` "` + string(o.key) + `"`
 	}
 	s.fail(o.at, what)
+}
+
+func printableASCII(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // quoted passes a string and returns it decoded, a part of the data unless it

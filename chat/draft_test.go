@@ -75,6 +75,7 @@ func TestParseDraftRefuses(t *testing.T) {
 		{`{"body":1,"b\u006fdy":2}`, 10, "twice"},
 		{`{"body":{"a":1,"a":2}}`, 15, "twice"},
 		{`{"body":1,"color":2}`, 10, `"color"`},
+		{`{"body":1,"Body":2}`, 10, `"Body"`},
 		{`{"body":1,"ö":2}`, 10, "unknown key"},
 		{`{"body":` + strings.Repeat("[", 32), 39, "deep"},
 		{`{"body":"` + "\xff" + `"}`, 9, "UTF-8"},

@@ -28,7 +28,8 @@ type View struct {
 }
 
 // AppendEnvelope appends the envelope of m in one view. It does not allocate
-// beyond growing dst.
+// beyond growing dst. The strings of m and v are valid by their grammars and not
+// checked; re, mentions and body are taken as the JSON they are.
 func AppendEnvelope(dst []byte, m *Message, v View) []byte {
 	dst = AppendEnvelopeHead(dst, m, v.Chat)
 	return AppendEnvelopeTail(dst, m, v)
@@ -40,7 +41,7 @@ func AppendEnvelopeHead(dst []byte, m *Message, chat string) []byte {
 	dst = append(dst, `{"id":"`...)
 	dst = m.ID.AppendTo(dst)
 	dst = append(dst, `","chat":`...)
-	dst = appendName(dst, chat)
+	dst = appendString(dst, chat)
 	return append(dst, ',')
 }
 
@@ -51,19 +52,19 @@ func AppendEnvelopeTail(dst []byte, m *Message, v View) []byte {
 	dst = strconv.AppendUint(dst, m.Seq, 10)
 	if v.From != "" {
 		dst = append(dst, `,"from":`...)
-		dst = appendName(dst, v.From)
+		dst = appendString(dst, v.From)
 	}
 	if v.Device != "" {
 		dst = append(dst, `,"device":`...)
-		dst = appendName(dst, v.Device)
+		dst = appendString(dst, v.Device)
 	}
 	dst = append(dst, `,"ts":`...)
 	dst = strconv.AppendInt(dst, m.Time, 10)
 	dst = append(dst, `,"type":`...)
-	dst = appendName(dst, m.Type)
+	dst = appendString(dst, m.Type)
 	if len(m.CID) > 0 {
 		dst = append(dst, `,"cid":`...)
-		dst = appendName(dst, view(m.CID))
+		dst = appendString(dst, view(m.CID))
 	}
 	if len(m.Re) > 0 {
 		dst = append(dst, `,"re":`...)

@@ -31,11 +31,20 @@ func (e *DraftError) Error() string {
 // decoding), no lone surrogates in escapes, nesting at most maxDepth. The error
 // is a *DraftError. It takes time linear in the length of data.
 func CheckJSON(data []byte, maxDepth int) error {
-	s := scanner{data: data, maxDepth: maxDepth}
+	s := scan(data, maxDepth)
 	s.space()
 	s.value()
 	s.end()
 	return s.err()
+}
+
+// scan returns a scanner of data, which has failed already if data is not UTF-8.
+func scan(data []byte, maxDepth int) scanner {
+	s := scanner{data: data, maxDepth: maxDepth}
+	if !utf8.Valid(data) {
+		s.fail(invalidAt(data), "the JSON value is not valid UTF-8")
+	}
+	return s
 }
 
 // scanner reads JSON by hand. The first fault stops it: from then on every
@@ -168,7 +177,7 @@ func (s *scanner) next() bool {
 // object enters an object at "{"; member then goes through it.
 func (s *scanner) object() object {
 	o := object{first: true}
-	if s.enter() {
+	if s.fault == "" && s.enter() {
 		o.keys = s.keys.open()
 	}
 	return o
@@ -297,28 +306,20 @@ func (s *scanner) digits() bool {
 func (s *scanner) str() (escaped, ok bool) {
 	s.pos++
 	for {
-		s.pos += plain(s.data[s.pos:])
+		s.pos += plain(view(s.data[s.pos:]))
 		if s.pos >= len(s.data) {
 			return escaped, s.fail(s.pos, "the JSON value is cut short")
 		}
-		switch c := s.data[s.pos]; {
-		case c == '"':
+		switch s.data[s.pos] {
+		case '"':
 			s.pos++
 			return escaped, true
-		case c == '\\':
+		case '\\':
 			if escaped = true; !s.escape() {
 				return true, false
 			}
-		case c < ' ':
-			return escaped, s.fail(s.pos, "a control character in a string has to be escaped")
 		default:
-			for s.pos < len(s.data) && s.data[s.pos] >= utf8.RuneSelf {
-				r, n := utf8.DecodeRune(s.data[s.pos:])
-				if r == utf8.RuneError && n == 1 {
-					return escaped, s.fail(s.pos, "the string is not valid UTF-8")
-				}
-				s.pos += n
-			}
+			return escaped, s.fail(s.pos, "a control character in a string has to be escaped")
 		}
 	}
 }

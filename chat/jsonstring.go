@@ -7,55 +7,45 @@ import (
 )
 
 // AppendTextBody appends text as a JSON string, which is the body of a text
-// message, and checks in passing that it is valid UTF-8. Only what JSON demands
-// is escaped. On error, a *DraftError, dst comes back as it was.
+// message. Only what JSON demands is escaped. If text is not valid UTF-8, the
+// error is a *DraftError and dst comes back as it was.
 func AppendTextBody(dst, text []byte) ([]byte, error) {
-	out, bad := appendString(dst, view(text))
-	if bad >= 0 {
-		return dst, &DraftError{Code: CodeMalformed, Message: "the text is not valid UTF-8", Offset: bad}
+	if !utf8.Valid(text) {
+		return dst, &DraftError{Code: CodeMalformed, Message: "the text is not valid UTF-8", Offset: invalidAt(text)}
 	}
-	return out, nil
+	return appendString(dst, view(text)), nil
 }
 
-// appendString appends s as a JSON string. It stops at the first byte that is
-// not UTF-8 and returns its offset, else -1.
-func appendString(dst []byte, s string) (out []byte, bad int) {
+// invalidAt returns the offset of the first byte that is not UTF-8.
+func invalidAt(b []byte) int {
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return len(b)
+}
+
+// appendString appends s, which is valid UTF-8, as a JSON string.
+func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	from := 0
-	for i := plain(s); i < len(s); i += plain(s[i:]) {
-		for i < len(s) && s[i] >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && n == 1 {
-				return dst, i
-			}
-			i += n
+	for {
+		n := plain(s)
+		dst = append(dst, s[:n]...)
+		if n == len(s) {
+			return append(dst, '"')
 		}
-		if i < len(s) && mustEscape(s[i]) {
-			dst = append(dst, s[from:i]...)
-			dst = appendEscape(dst, s[i])
-			i++
-			from = i
-		}
+		dst = appendEscape(dst, s[n])
+		s = s[n+1:]
 	}
-	dst = append(dst, s[from:]...)
-	return append(dst, '"'), -1
-}
-
-// appendName appends a string of ours, in which nothing that is not UTF-8 can
-// be. If there is, it is cut off.
-func appendName(dst []byte, s string) []byte {
-	n := len(dst)
-	dst, bad := appendString(dst, s)
-	if bad >= 0 {
-		dst, _ = appendString(dst[:n], s[:bad])
-	}
-	return dst
 }
 
 // view returns b as a string that lives no longer than b.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// mustEscape tells whether an ASCII byte cannot stand for itself in a string.
+// mustEscape tells whether a byte cannot stand for itself in a string.
 func mustEscape(c byte) bool { return c < ' ' || c == '"' || c == '\\' }
 
 func appendEscape(dst []byte, c byte) []byte {
@@ -69,37 +59,42 @@ func appendEscape(dst []byte, c byte) []byte {
 	case '\t':
 		return append(dst, '\\', 't')
 	}
-	const hex = "0123456789abcdef"
-	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
-// plain returns how many bytes at the start of s are ASCII that stands for itself
-// in a JSON string.
-func plain[S string | []byte](s S) int {
-	const (
-		ones = 0x0101010101010101
-		high = 0x8080808080808080
-	)
+// plain returns how many bytes at the start of s stand for themselves in a JSON
+// string, if s is valid UTF-8.
+func plain(s string) int {
 	i := 0
 	for ; len(s)-i >= 8; i += 8 {
-		// The high bit of a byte is set in w where it is no ASCII, in the differences
-		// where it is less than a space, a quote or a backslash. Borrows spoil only
-		// bytes above one that was found already.
-		w := load(s[i : i+8])
-		if (w|(w-ones*' ')|((w^ones*'"')-ones)|((w^ones*'\\')-ones))&high != 0 {
+		if !plainWord(load(s[i:])) {
 			break
 		}
 	}
+	if n := len(s); n > 8 && n-i < 8 && plainWord(load(s[n-8:])) {
+		return n // the last word overlaps the one before
+	}
 	for ; i < len(s); i++ {
-		if c := s[i]; c >= utf8.RuneSelf || mustEscape(c) {
+		if mustEscape(s[i]) {
 			break
 		}
 	}
 	return i
 }
 
+// plainWord is plain for 8 bytes at once. The high bit of a byte is set in the
+// three differences where the byte is less than a space, a quote or a backslash,
+// unless it was set before. Borrows spoil only bytes above one that was found.
+func plainWord(w uint64) bool {
+	const (
+		ones = 0x0101010101010101
+		high = 0x8080808080808080
+	)
+	return ((w-ones*' ')|((w^ones*'"')-ones)|((w^ones*'\\')-ones))&^w&high == 0
+}
+
 // load reads the first 8 bytes of s.
-func load[S string | []byte](s S) uint64 {
+func load(s string) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56

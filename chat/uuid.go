@@ -66,19 +66,33 @@ func (id MessageID) Millis() int64 {
 // messageIDLen is the length of the text form.
 const messageIDLen = 36
 
+const hexDigits = "0123456789abcdef"
+
 // AppendTo appends the text form, 36 lower-case bytes.
 func (id MessageID) AppendTo(dst []byte) []byte {
 	var t [messageIDLen]byte
-	hex.Encode(t[0:8], id[0:4])
-	t[8] = '-'
-	hex.Encode(t[9:13], id[4:6])
-	t[13] = '-'
-	hex.Encode(t[14:18], id[6:8])
-	t[18] = '-'
-	hex.Encode(t[19:23], id[8:10])
-	t[23] = '-'
-	hex.Encode(t[24:36], id[10:16])
+	be := binary.BigEndian
+	be.PutUint64(t[0:], hexOf(be.Uint32(id[0:])))
+	mid := hexOf(be.Uint32(id[4:]))
+	be.PutUint32(t[9:], uint32(mid>>32))
+	be.PutUint32(t[14:], uint32(mid))
+	mid = hexOf(be.Uint32(id[8:]))
+	be.PutUint32(t[19:], uint32(mid>>32))
+	be.PutUint32(t[24:], uint32(mid))
+	be.PutUint64(t[28:], hexOf(be.Uint32(id[12:])))
+	t[8], t[13], t[18], t[23] = '-', '-', '-', '-'
 	return append(dst, t[:]...)
+}
+
+// hexOf returns the 8 hexadecimal digits of v, the first in the highest byte.
+func hexOf(v uint32) uint64 {
+	const ones = 0x0101010101010101
+	x := uint64(v)
+	x = (x | x<<16) & 0x0000ffff0000ffff
+	x = (x | x<<8) & 0x00ff00ff00ff00ff
+	x = (x | x<<4) & 0x0f0f0f0f0f0f0f0f // one digit a byte
+	letters := (x + ones*6) >> 4 & ones // one in each byte above 9
+	return x + ones*'0' + letters*('a'-'0'-10)
 }
 
 // String returns the text form.
