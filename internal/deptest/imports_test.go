@@ -41,6 +41,9 @@ media:     delivery hooks cluster storage chat topics
 media/*:   media chat topics
 web:       delivery hooks cluster storage chat topics
 
+# All settings, read by the command, which makes the packages' configs from them.
+config:
+
 # Commands wire everything; load programs and helpers of tests drive whatever they need. Nothing that ships
 # but a command may name internal/…, unless a line of its own says so above.
 cmd/*:      *
@@ -58,8 +61,8 @@ only storage/mongo bench/* internal/*: go.mongodb.org/mongo-driver/v2
 # Redis never owns a sequence or a message; whoever needs it goes through the contract of cluster.
 only cluster/* internal/*: github.com/redis/go-redis/v9
 
-# Flags, files and the environment are read in cmd only and become the packages' configs there.
-only cmd/* bench/* internal/*: github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v3 flag
+# Flags, files and the environment are read by commands only and become the packages' configs there.
+only config cmd/* bench/* internal/*: github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v3 flag
 
 # A client library and test libraries have no place in what ships.
 only storage/storagetest bench/* e2e/* internal/*: testing github.com/eclipse/paho.golang github.com/google/go-cmp github.com/rogpeppe/go-internal go.uber.org/goleak pgregory.net/rapid
