@@ -89,7 +89,7 @@ compare: ## the same load on this server, mosquitto and bare mochi in turn (BENC
 
 .PHONY: crash
 crash: ## long crash run: kill -9 under load, then check every promise (CRASH_KILLS=200)
-	TIDINGS_CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 4h -run Crash -v ./e2e/...
+	TIDINGS_CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 4h -v ./e2e/crash
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (20s) each
