@@ -1,0 +1,66 @@
+package pebble
+
+import (
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options are the settings of a Store. The zero value means the defaults; a
+// negative size does, too, where nothing else is said.
+type Options struct {
+	// Cache is the size of the cache of blocks read from disk, in bytes.
+	// Default 64 MiB.
+	Cache int64
+
+	// MemTable is the size of the buffer that collects writes before they are
+	// flushed to a table, in bytes. Up to three of them are in memory under load.
+	// Default 64 MiB.
+	MemTable int
+
+	// Heads bounds how many chats' heads are remembered, at about 100 bytes each.
+	// Default 65,536.
+	Heads int
+
+	// Reserve is the free space in bytes below which data is refused; see the
+	// package comment. Default 64 MiB or, on a small file system, an eighth of it.
+	// Negative: no reserve.
+	Reserve int64
+
+	// FS is the file system; nil means the operating system's.
+	FS vfs.FS
+
+	// Logger gets what operators should know. Nil means silence.
+	Logger *slog.Logger
+}
+
+const (
+	defaultCache    = 64 << 20
+	defaultMemTable = 64 << 20
+	defaultHeads    = 1 << 16
+	defaultReserve  = 64 << 20
+
+	// smallDisk: the default reserve is at most this part of the file system.
+	smallDisk = 8
+)
+
+// withDefaults returns o with every default filled in. Reserve stays zero where
+// the size of the file system decides.
+func (o Options) withDefaults() Options {
+	if o.Cache <= 0 {
+		o.Cache = defaultCache
+	}
+	if o.MemTable <= 0 {
+		o.MemTable = defaultMemTable
+	}
+	if o.Heads <= 0 {
+		o.Heads = defaultHeads
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
