@@ -110,9 +110,8 @@ func TestParseDraftRefuses(t *testing.T) {
 		{`{"body":1,"mentions":` + names(65) + `}`, 21 + 1 + 64*4, `"mentions"`},
 	} {
 		d, err := chat.ParseDraft([]byte(tt.payload), chat.DraftOptions{})
-		var de *chat.DraftError
-		switch {
-		case !errors.As(err, &de):
+		switch de, ok := errors.AsType[*chat.DraftError](err); {
+		case !ok:
 			t.Errorf("ParseDraft(%q) = %+v, %v, want a DraftError", tt.payload, d, err)
 		case de.Offset != tt.at || !strings.Contains(de.Message, tt.says) || de.Code != chat.CodeMalformed:
 			t.Errorf("ParseDraft(%q) = %#v, want %s at %d", tt.payload, de, tt.says, tt.at)

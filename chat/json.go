@@ -18,11 +18,14 @@ const CodeMalformed = "malformed"
 type DraftError struct {
 	Code    string // stable code word
 	Message string // a sentence
-	Offset  int    // of the byte in question, from the start of the payload
+	Offset  int    // of the byte in question, from the start of the payload; negative if unknown
 }
 
 // Error returns the sentence and the offset.
 func (e *DraftError) Error() string {
+	if e.Offset < 0 {
+		return e.Message
+	}
 	return fmt.Sprintf("%s (at byte %d)", e.Message, e.Offset)
 }
 
@@ -143,7 +146,7 @@ func (s *scanner) value() bool {
 
 // array enters an array at "[". It returns true if an element follows, at pos.
 func (s *scanner) array() bool {
-	if !s.enter() {
+	if s.fault != "" || !s.enter() {
 		return false
 	}
 	if s.space(); s.pos < len(s.data) && s.data[s.pos] == ']' {

@@ -87,10 +87,9 @@ func TestCheckJSON(t *testing.T) {
 		{strings.Repeat("[", 33) + strings.Repeat("]", 33), 32},
 		{strings.Repeat("[", 1_000_000), 32},
 	} {
-		var de *chat.DraftError
 		err := chat.CheckJSON([]byte(bad.json), 32)
-		switch {
-		case !errors.As(err, &de):
+		switch de, ok := errors.AsType[*chat.DraftError](err); {
+		case !ok:
 			t.Errorf("CheckJSON(%.40q) = %v, want a DraftError", bad.json, err)
 		case de.Offset != bad.at || de.Code != chat.CodeMalformed || de.Message == "":
 			t.Errorf("CheckJSON(%.40q) = %#v, want the fault at %d", bad.json, de, bad.at)
@@ -207,8 +206,7 @@ func FuzzCheckJSON(f *testing.F) {
 		if want := strictJSON(data, 8); (err == nil) != want {
 			t.Fatalf("CheckJSON(%q) = %v, want valid: %v", data, err, want)
 		}
-		var de *chat.DraftError
-		if err != nil && (!errors.As(err, &de) || de.Offset < 0 || de.Offset > len(data)) {
+		if de, ok := errors.AsType[*chat.DraftError](err); err != nil && (!ok || de.Offset < 0 || de.Offset > len(data)) {
 			t.Fatalf("CheckJSON(%q) = %#v", data, err)
 		}
 	})

@@ -79,8 +79,8 @@ func TestParseNoticesRefuses(t *testing.T) {
 		"presence": {``, `away`, `{}`, `{"state":"offline"}`, `{"state":""}`, `{"state":1}`, `{"state":"Away"}`, `{"state":"away`, `{"state":"away","x":1}`},
 	} {
 		for _, payload := range payloads {
-			var de *chat.DraftError
-			if err := parsers[name]([]byte(payload)); !errors.As(err, &de) || de.Message == "" || de.Code != chat.CodeMalformed {
+			err := parsers[name]([]byte(payload))
+			if de, ok := errors.AsType[*chat.DraftError](err); !ok || de.Message == "" || de.Code != chat.CodeMalformed {
 				t.Errorf("%s %q: %v, want a DraftError", name, payload, err)
 			}
 		}
