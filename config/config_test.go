@@ -172,9 +172,11 @@ func TestProblems(t *testing.T) {
 		{"key that is like none", "log:\n  zzzzzzzzzzzzzzzzzzzz: 1\n", nil, nil, []string{
 			"tidings.yaml:2: log.zzzzzzzzzzzzzzzzzzzz: unknown key; keys here are level, format",
 		}},
-		{"everything at once", "mqtt: nowhere\nlimits:\n  inflight: many\n  body: 3MB\nnode: Großer\nhtp: x\n",
+		{
+			"everything at once", "mqtt: nowhere\nlimits:\n  inflight: many\n  body: 3MB\nnode: Großer\nhtp: x\n",
 			[]string{"TIDINGS_CONNECT_TIMEOUT=10", "TIDINGS_RETENTION=never"},
-			[]string{"--log-level=loud", "--cursor-flush=1s", "--store-cache=1KiB"}, []string{
+			[]string{"--log-level=loud", "--cursor-flush=1s", "--store-cache=1KiB"},
+			[]string{
 				`tidings.yaml:3: limits.inflight: "many" is not a whole number`,
 				`tidings.yaml:4: limits.body: "3MB" is not a size such as 512B, 256KiB, 64MiB or 1GiB`,
 				`tidings.yaml:6: htp: unknown key; did you mean http?`,
@@ -185,7 +187,8 @@ func TestProblems(t *testing.T) {
 				`tidings.yaml:1: mqtt: "nowhere" is not an address such as 127.0.0.1:1883 or :1883`,
 				`tidings.yaml:5: node: "Großer" is not 1 to 64 of a-z 0-9 . _ -, the first a letter or digit`,
 				`TIDINGS_RETENTION: retention: "never" is not forever, delivered, or a duration of 1s or more such as 30d`,
-			}},
+			},
+		},
 		{"twice", "node: a\nnode: b\n", nil, nil, []string{"tidings.yaml:2: node: stands twice, first in line 1"}},
 		{"no value", "node:\n", nil, nil, []string{"tidings.yaml:1: node: has no value"}},
 		{"mapping for a value", "node:\n  a: b\n", nil, nil, []string{"tidings.yaml:2: node: want a single value"}},

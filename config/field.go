@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ func collect(t reflect.Type, prefix string, index []int) []field {
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		key := prefix + sf.Tag.Get("yaml")
-		at := append(index[:len(index):len(index)], i)
+		at := append(slices.Clip(index), i)
 		if sf.Type.Kind() == reflect.Struct {
 			fs = append(fs, collect(sf.Type, key+".", at)...)
 			continue

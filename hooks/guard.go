@@ -37,11 +37,11 @@ func (g *guard) catch(err *error) {
 	if n&(n-1) != 0 {
 		return
 	}
-	cause := slog.String("value_type", fmt.Sprintf("%T", v))
+	cause := fmt.Sprintf("a %T", v)
 	if re, ok := v.(runtime.Error); ok {
-		cause = slog.String("cause", re.Error())
+		cause = re.Error()
 	}
-	g.log.Error("plugin panicked", "plugin", g.name, "count", n, cause, "stack", string(debug.Stack()))
+	g.log.Error("plugin panicked", "plugin", g.name, "count", n, "cause", cause, "stack", string(debug.Stack()))
 }
 
 func authenticate(ctx context.Context, s slot[Authenticator], l *Login) (g Grant, err error) {

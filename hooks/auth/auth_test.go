@@ -58,7 +58,7 @@ func TestAuthenticate(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			for range 2 { // the second time a right password is remembered
 				got, err := w.login(t, tc.user, tc.client, tc.password)
-				if err != tc.err || got != tc.want {
+				if !errors.Is(err, tc.err) || got != tc.want {
 					t.Errorf("Authenticate = %+v, %v; want %+v, %v", got, err, tc.want, tc.err)
 				}
 			}

@@ -3,7 +3,6 @@ package auth
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"io"
 	"sync"
 
 	"tidings/chat"
@@ -71,7 +70,7 @@ func (v *verified) put(user chat.UserID, sum [sha256.Size]byte) {
 
 func (v *verified) sum(hash string, password []byte) (sum [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, v.key)
-	io.WriteString(mac, hash)
+	mac.Write([]byte(hash))
 	mac.Write([]byte{0}) // not in a hash: it ends there
 	mac.Write(password)
 	mac.Sum(sum[:0])
