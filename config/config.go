@@ -57,7 +57,7 @@ type Limits struct {
 
 // Auth is how logins are checked.
 type Auth struct {
-	Remember int    `yaml:"remember" default:"16384" min:"0" doc:"Users whose right password is recognised in memory instead of being computed at each login."`
+	Remember int    `yaml:"remember" default:"16384" min:"0" doc:"Users whose right password is recognised in memory instead of being computed at each login. 0: none."`
 	Argon2   Argon2 `yaml:"argon2"`
 }
 

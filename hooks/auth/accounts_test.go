@@ -10,7 +10,10 @@ import (
 	"tidings/chat"
 	"tidings/hooks"
 	"tidings/hooks/auth"
+	"tidings/storage"
 )
+
+var _ auth.Accounts = storage.Store(nil)
 
 var errNoDevice = errors.New("no such device")
 
