@@ -1,0 +1,89 @@
+package broker
+
+import (
+	"net/netip"
+	"sync"
+)
+
+// admission counts network connections and bounds how many there are.
+type admission struct {
+	mu      sync.Mutex
+	all     map[*conn]struct{}
+	fresh   int // without a successful login
+	from    map[netip.Addr]int
+	closing bool
+}
+
+// Values of conn.admitted.
+const (
+	admittedNew  = iota // counts as unauthenticated
+	admittedFull        // has logged in
+	admittedGone
+)
+
+// admit counts a new connection in, or tells why it is refused.
+func (s *Server) admit(c *conn) (refused string) {
+	a, cfg := &s.admission, &s.cfg
+	addr := c.remote.Addr()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.closing:
+		return "shutdown"
+	case len(a.all) >= cfg.MaximumConnections:
+		return "too_many_connections"
+	case a.fresh >= cfg.MaximumUnauthenticated:
+		return "too_many_unauthenticated"
+	case a.from[addr] >= cfg.MaximumPerAddress:
+		return "too_many_from_address"
+	}
+	a.all[c] = struct{}{}
+	a.fresh++
+	a.from[addr]++
+	return ""
+}
+
+// authenticated tells that the connection has logged in.
+func (a *admission) authenticated(c *conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.admitted.CompareAndSwap(admittedNew, admittedFull) {
+		a.lessFreshLocked(c)
+	}
+}
+
+func (a *admission) lessFreshLocked(c *conn) {
+	a.fresh--
+	addr := c.remote.Addr()
+	if a.from[addr]--; a.from[addr] == 0 {
+		delete(a.from, addr)
+	}
+}
+
+// gone counts a connection out whose network connection has been closed.
+func (a *admission) gone(c *conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.admitted.Swap(admittedGone) == admittedNew {
+		a.lessFreshLocked(c)
+	}
+	delete(a.all, c)
+}
+
+// shut refuses new connections from now on and returns those that are open.
+func (a *admission) shut() []*conn {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closing = true
+	open := make([]*conn, 0, len(a.all))
+	for c := range a.all {
+		open = append(open, c)
+	}
+	return open
+}
+
+func (a *admission) counts() (all, fresh int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.all), a.fresh
+}

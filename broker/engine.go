@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"context"
+
+	"tidings/delivery"
+	"tidings/hooks"
+)
+
+// engine, session and turn are what the carrier uses of package delivery. They
+// are interfaces for the sake of tests that speak about the wire alone.
+type engine interface {
+	Login(ctx context.Context, l *hooks.Login) (delivery.Identity, error)
+	Open(ctx context.Context, id delivery.Identity, o delivery.OpenOptions) (session, delivery.OpenInfo, error)
+	NewTurn() turn
+	Post(ctx context.Context, from delivery.Identity, topic string, payload []byte, text bool, cid string) (delivery.PublishResult, error)
+}
+
+type session interface {
+	Start()
+	Subscribe(ctx context.Context, subs []delivery.Subscription) ([]*delivery.Refusal, error)
+	Feed()
+	Unsubscribe(ctx context.Context, filters []string) ([]bool, error)
+	Subscriptions() []delivery.Subscription
+	SaveCarrier(ctx context.Context, b []byte) error
+	Ack(tag uint16, refused bool) bool
+	Writable()
+	Released(packetID uint16) bool
+	Close(ctx context.Context, how delivery.CloseHow)
+}
+
+// turn belongs to one goroutine. Publish and Answer take sessions of the engine
+// that made the turn only.
+type turn interface {
+	Publish(s session, p *delivery.Publish)
+	Answer(s session, packetID uint16, qos byte, r *delivery.Refusal)
+	Commit()
+}
+
+// deliveryEngine makes an engine of a *delivery.Engine.
+type deliveryEngine struct{ *delivery.Engine }
+
+// Open returns the session as the interface.
+func (e deliveryEngine) Open(ctx context.Context, id delivery.Identity, o delivery.OpenOptions) (session, delivery.OpenInfo, error) {
+	s, info, err := e.Engine.Open(ctx, id, o)
+	if err != nil {
+		return nil, info, err
+	}
+	return s, info, nil
+}
+
+// NewTurn returns the turn as the interface.
+func (e deliveryEngine) NewTurn() turn { return deliveryTurn{e.Engine.NewTurn()} }
+
+type deliveryTurn struct{ *delivery.Turn }
+
+// Publish hands the publish to the engine's turn.
+func (t deliveryTurn) Publish(s session, p *delivery.Publish) {
+	t.Turn.Publish(s.(*delivery.Session), p)
+}
+
+// Answer hands the answer to the engine's turn.
+func (t deliveryTurn) Answer(s session, packetID uint16, qos byte, r *delivery.Refusal) {
+	t.Turn.Answer(s.(*delivery.Session), packetID, qos, r)
+}

@@ -1,0 +1,345 @@
+package broker_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"tidings/broker"
+	"tidings/chat"
+	"tidings/delivery"
+	"tidings/hooks"
+	"tidings/topics"
+)
+
+// fakeEngine stands in for package delivery where a test is about the wire. Its
+// users are all those whose password is their name; everything that is published
+// to u/… and g/… is delivered to every session that subscribes to it.
+type fakeEngine struct {
+	login func(l *hooks.Login) error                  // nil: the rule above
+	judge func(p *delivery.Publish) *delivery.Refusal // nil: everything is accepted
+	hold  chan struct{}                               // publishes are answered once it is closed; nil: at once
+	panic func(p *delivery.Publish)                   // called in Turn.Publish
+	subs  func(s delivery.Subscription) *delivery.Refusal
+
+	mu       sync.Mutex
+	sessions map[string]*fakeSession // by user and device
+	carrier  map[string][]byte
+	epoch    map[string]uint32
+	closed   []delivery.CloseHow
+	posts    []post
+	seq      uint64
+}
+
+type post struct {
+	topic, payload, cid string
+	user                string
+}
+
+func newFakeEngine() *fakeEngine {
+	return &fakeEngine{sessions: make(map[string]*fakeSession), carrier: make(map[string][]byte), epoch: make(map[string]uint32)}
+}
+
+// fakeSession is a session of the fake engine. mu is held during calls of the
+// link's methods, as the real one does.
+type fakeSession struct {
+	e    *fakeEngine
+	id   delivery.Identity
+	key  string
+	o    delivery.OpenOptions
+	gone chan struct{}
+
+	mu       sync.Mutex
+	subs     []delivery.Subscription
+	tag      uint16
+	acks     []uint16
+	writable int
+	fed      int
+	started  bool
+	released []uint16
+	pending  sync.WaitGroup
+}
+
+func (e *fakeEngine) Login(_ context.Context, l *hooks.Login) (delivery.Identity, error) {
+	if e.login != nil {
+		if err := e.login(l); err != nil {
+			return delivery.Identity{}, err
+		}
+	} else if string(l.Password) != l.User {
+		return delivery.Identity{}, hooks.ErrBadCredentials
+	}
+	actor := hooks.Actor{User: chat.UserID(len(l.User)), UserName: l.User, DeviceName: l.Client}
+	if l.Client == "" {
+		return delivery.Identity{Actor: actor, Guest: true}, nil
+	}
+	actor.Device = chat.DeviceID(len(l.Client))
+	return delivery.Identity{Actor: actor}, nil
+}
+
+func (e *fakeEngine) Open(ctx context.Context, id delivery.Identity, o delivery.OpenOptions) (broker.SessionForTest, delivery.OpenInfo, error) {
+	key := id.Actor.UserName + "/" + id.Actor.DeviceName
+	for {
+		e.mu.Lock()
+		old := e.sessions[key]
+		if old == nil {
+			break
+		}
+		e.mu.Unlock()
+		old.mu.Lock()
+		old.o.Link.Close(delivery.ReasonTakenOver)
+		old.mu.Unlock()
+		select {
+		case <-old.gone:
+		case <-ctx.Done():
+			return nil, delivery.OpenInfo{}, ctx.Err()
+		}
+	}
+	defer e.mu.Unlock()
+	s := &fakeSession{e: e, id: id, key: key, o: o, gone: make(chan struct{})}
+	e.sessions[key] = s
+	e.epoch[key]++
+	info := delivery.OpenInfo{Epoch: e.epoch[key], Present: e.epoch[key] > 1 && !o.Clean, Carrier: e.carrier[key]}
+	if o.Clean {
+		info.Carrier = nil
+	}
+	return s, info, nil
+}
+
+func (e *fakeEngine) NewTurn() broker.TurnForTest { return &fakeTurn{e: e} }
+
+func (e *fakeEngine) Post(_ context.Context, from delivery.Identity, topic string, payload []byte, _ bool, cid string) (delivery.PublishResult, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.posts = append(e.posts, post{topic, string(payload), cid, from.Actor.UserName})
+	return delivery.PublishResult{}, nil
+}
+
+func (e *fakeEngine) session(key string) *fakeSession {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.sessions[key]
+}
+
+func (e *fakeEngine) each(f func(s *fakeSession)) {
+	e.mu.Lock()
+	all := make([]*fakeSession, 0, len(e.sessions))
+	for _, s := range e.sessions {
+		all = append(all, s)
+	}
+	e.mu.Unlock()
+	for _, s := range all {
+		f(s)
+	}
+}
+
+type fakeTurn struct {
+	e       *fakeEngine
+	pending []fakePublish
+}
+
+type fakePublish struct {
+	s       *fakeSession
+	topic   string
+	payload string
+	a       delivery.Answer
+}
+
+func (t *fakeTurn) Publish(s broker.SessionForTest, p *delivery.Publish) {
+	if t.e.panic != nil {
+		t.e.panic(p)
+	}
+	f := fakePublish{s: s.(*fakeSession), topic: string(p.Topic), payload: string(p.Payload), a: delivery.Answer{PacketID: p.PacketID, QoS: p.QoS}}
+	if !strings.HasPrefix(f.topic, "u/") && !strings.HasPrefix(f.topic, "g/") {
+		f.a.Refusal = &delivery.Refusal{Code: delivery.CodeUnknownTopic}
+	} else if t.e.judge != nil {
+		f.a.Refusal = t.e.judge(p)
+	}
+	f.s.pending.Add(1)
+	t.pending = append(t.pending, f)
+}
+
+func (t *fakeTurn) Answer(s broker.SessionForTest, id uint16, qos byte, r *delivery.Refusal) {
+	f := fakePublish{s: s.(*fakeSession), a: delivery.Answer{PacketID: id, QoS: qos, Refusal: r}}
+	f.s.pending.Add(1)
+	t.pending = append(t.pending, f)
+}
+
+func (t *fakeTurn) Commit() {
+	batch := t.pending
+	t.pending = nil
+	if len(batch) == 0 {
+		return
+	}
+	if t.e.hold == nil {
+		t.e.route(batch)
+		return
+	}
+	go func() {
+		<-t.e.hold
+		t.e.route(batch)
+	}()
+}
+
+// route answers a batch in order and delivers it.
+func (e *fakeEngine) route(batch []fakePublish) {
+	for i := range batch {
+		f := &batch[i]
+		if f.a.Refusal == nil && f.topic != "" {
+			e.mu.Lock()
+			e.seq++
+			f.a.Seq, f.a.Time, f.a.Chat = e.seq, 1700000000000, []byte(f.topic)
+			e.mu.Unlock()
+		}
+		f.a.Topic = []byte(f.topic)
+		f.s.mu.Lock()
+		f.a.Sent = f.s.want("u/" + f.s.id.Actor.UserName + "/sent")
+		f.s.o.Link.Answer(&f.a)
+		f.s.mu.Unlock()
+		if f.a.Refusal == nil && f.topic != "" {
+			e.each(func(s *fakeSession) { s.deliver(f.topic, f.payload) })
+		}
+	}
+	for i := range batch {
+		batch[i].s.o.Link.Flush()
+		batch[i].s.pending.Done()
+	}
+	e.each(func(s *fakeSession) { s.o.Link.Flush() })
+}
+
+// want returns the subscription to a topic. mu is held.
+func (s *fakeSession) want(topic string) *delivery.Want {
+	var w *delivery.Want
+	for _, sub := range s.subs {
+		if topics.Match(sub.Filter, topic) {
+			if w == nil {
+				w = &delivery.Want{}
+			}
+			w.QoS = max(w.QoS, min(sub.QoS, 1))
+			if sub.ID > 0 {
+				w.IDs = append(w.IDs, sub.ID)
+			}
+		}
+	}
+	return w
+}
+
+// deliver sends one message if the session subscribes to its topic.
+func (s *fakeSession) deliver(topic, payload string) delivery.DeliverResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.want(topic)
+	if w == nil || !s.started {
+		return delivery.Delivered
+	}
+	d := delivery.Delivery{Topic: []byte(topic), Payload: []byte(payload), ReplyTo: []byte(topic), QoS: w.QoS, Filters: w.IDs, Ordinary: true}
+	if d.QoS > 0 {
+		s.tag++
+		d.Tag = s.tag
+	}
+	return s.o.Link.Deliver(&d)
+}
+
+func (s *fakeSession) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = true
+}
+
+func (s *fakeSession) Subscribe(_ context.Context, subs []delivery.Subscription) ([]*delivery.Refusal, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*delivery.Refusal, len(subs))
+	for i, sub := range subs {
+		if _, err := topics.ParseFilter(sub.Filter, s.id.Actor.UserName); err != nil {
+			code := err.(*topics.Refusal).Code
+			out[i] = &delivery.Refusal{Code: code}
+			continue
+		}
+		if s.e.subs != nil {
+			if out[i] = s.e.subs(sub); out[i] != nil {
+				continue
+			}
+		}
+		s.subs = append(s.subs, sub)
+	}
+	return out, nil
+}
+
+func (s *fakeSession) Feed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fed++
+}
+
+func (s *fakeSession) Unsubscribe(_ context.Context, filters []string) ([]bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]bool, len(filters))
+	for i, f := range filters {
+		for j, sub := range s.subs {
+			if sub.Filter == f {
+				s.subs = append(s.subs[:j], s.subs[j+1:]...)
+				out[i] = true
+				break
+			}
+		}
+	}
+	return out, nil
+}
+
+func (s *fakeSession) Subscriptions() []delivery.Subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]delivery.Subscription(nil), s.subs...)
+}
+
+func (s *fakeSession) SaveCarrier(_ context.Context, b []byte) error {
+	s.e.mu.Lock()
+	defer s.e.mu.Unlock()
+	s.e.carrier[s.key] = append([]byte(nil), b...)
+	return nil
+}
+
+func (s *fakeSession) Ack(tag uint16, _ bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acks = append(s.acks, tag)
+	return tag <= s.tag
+}
+
+func (s *fakeSession) Writable() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writable++
+}
+
+func (s *fakeSession) Released(id uint16) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released = append(s.released, id)
+	return false
+}
+
+func (s *fakeSession) Close(_ context.Context, how delivery.CloseHow) {
+	s.pending.Wait()
+	s.e.mu.Lock()
+	defer s.e.mu.Unlock()
+	s.e.closed = append(s.e.closed, how)
+	if s.e.sessions[s.key] == s {
+		delete(s.e.sessions, s.key)
+	}
+	close(s.gone)
+}
+
+// waitFor waits until ok, at most for ten seconds.
+func waitFor(ok func() bool) bool {
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			return false
+		}
+		<-time.After(time.Millisecond)
+	}
+	return true
+}

@@ -1,0 +1,229 @@
+package broker
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"strconv"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"tidings/chat"
+	"tidings/delivery"
+	"tidings/topics"
+)
+
+// The engine knows a conn as its Link.
+var _ delivery.Link = (*conn)(nil)
+
+// Deliver appends a PUBLISH.
+func (c *conn) Deliver(d *delivery.Delivery) delivery.DeliverResult {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended || o.dead {
+		return delivery.Closed
+	}
+	propsLen, remaining := c.deliverySize(d)
+	if c.maxPacket > 0 && 1+varintLen(remaining)+remaining > c.maxPacket {
+		return delivery.TooLarge
+	}
+	if o.pendingLocked() >= c.srv.cfg.OutputLimit {
+		o.hungry = true
+		return delivery.NoRoom
+	}
+	b := o.bufferLocked()
+	b.b = c.appendDelivery(b.b, d, propsLen, remaining)
+	o.packets[typePublish]++
+	return delivery.Delivered
+}
+
+// deliverySize is the length of a PUBLISH's properties and its remaining length.
+func (c *conn) deliverySize(d *delivery.Delivery) (propsLen, remaining int) {
+	remaining = 2 + len(d.Topic) + len(d.Payload)
+	if d.QoS > 0 {
+		remaining += 2
+	}
+	if c.version == 5 {
+		propsLen = deliveryPropsLen(d)
+		remaining += varintLen(propsLen) + propsLen
+	}
+	return propsLen, remaining
+}
+
+func deliveryPropsLen(d *delivery.Delivery) int {
+	n := 0
+	if d.Expiry > 0 {
+		n += 1 + 4
+	}
+	if d.ReplyTo != nil {
+		n += 1 + 2 + len(d.ReplyTo)
+	}
+	for _, id := range d.Filters {
+		n += 1 + varintLen(int(id))
+	}
+	return n
+}
+
+func (c *conn) appendDelivery(b []byte, d *delivery.Delivery, propsLen, remaining int) []byte {
+	first := byte(typePublish<<4) | d.QoS<<1
+	if d.Dup {
+		first |= 8
+	}
+	if d.Retain {
+		first |= 1
+	}
+	b = appendVarint(append(b, first), remaining)
+	b = appendString(b, d.Topic)
+	if d.QoS > 0 {
+		b = binary.BigEndian.AppendUint16(b, d.Tag)
+	}
+	if c.version == 5 {
+		b = appendVarint(b, propsLen)
+		if d.Expiry > 0 {
+			b = binary.BigEndian.AppendUint32(append(b, packets.PropMessageExpiryInterval), d.Expiry)
+		}
+		if d.ReplyTo != nil {
+			b = appendString(append(b, packets.PropResponseTopic), d.ReplyTo)
+		}
+		for _, id := range d.Filters {
+			b = appendVarint(append(b, packets.PropSubscriptionIdentifier), int(id))
+		}
+	}
+	return append(b, d.Payload...)
+}
+
+// Answer appends the acknowledgement of a publish, and the message on
+// u/{me}/sent before it where one is due.
+func (c *conn) Answer(a *delivery.Answer) {
+	o := &c.out
+	o.mu.Lock()
+	done := a.QoS == 1
+	if !o.ended && !o.dead {
+		if a.Refusal != nil && a.Refusal.Temporary && c.version != 5 {
+			// No acknowledgement of 3.1.1 can say so, and none behind may leave.
+			first := c.endLocked(ending{word: "unavailable"})
+			o.mu.Unlock()
+			if first {
+				c.wire.wake()
+			}
+			return
+		}
+		b := o.bufferLocked()
+		if a.Sent != nil && (a.Refusal != nil || a.Seq > 0) {
+			b.b = c.appendSent(b.b, a)
+		}
+		switch a.QoS {
+		case 1:
+			b.b = c.appendAnswer(b.b, typePuback<<4, a)
+			o.packets[typePuback]++
+		case 2:
+			b.b = c.appendAnswer(b.b, typePubrec<<4, a)
+			o.packets[typePubrec]++
+			if a.Refusal != nil && c.version == 5 { // the identifier is free again (MQTT 5, 4.3.3)
+				if _, done = o.unreleased[a.PacketID]; done {
+					delete(o.unreleased, a.PacketID)
+				}
+			}
+		}
+	}
+	o.mu.Unlock()
+	if done {
+		c.settled(1)
+	}
+}
+
+// appendAnswer appends a PUBACK or PUBREC. Its properties are left out where they
+// are not wanted or do not fit the client's Maximum Packet Size
+// [MQTT-3.4.2-2, MQTT-3.4.2-3].
+func (c *conn) appendAnswer(b []byte, first byte, a *delivery.Answer) []byte {
+	start := len(b)
+	id := a.PacketID
+	switch {
+	case c.version != 5 || !c.problemInfo || a.Refusal == nil && a.Seq == 0 || a.Refusal != nil && len(a.Refusal.Code) > 64:
+	case a.Refusal != nil:
+		word := a.Refusal.Code
+		b = append(b, first, byte(4+3+len(word)), byte(id>>8), byte(id), publishCode(word), byte(3+len(word)), packets.PropReasonString)
+		b = appendString(b, word)
+	default:
+		b = append(b, first, 0, byte(id>>8), byte(id), codeOK, 0)
+		b = append(b, packets.PropUser, 0, 2, 'i', 'd', 0, 36)
+		b = appendUUID(b, a.ID)
+		b = append(b, packets.PropUser, 0, 3, 's', 'e', 'q')
+		b = appendDecimal(b, int64(a.Seq))
+		b = append(b, packets.PropUser, 0, 2, 't', 's')
+		b = appendDecimal(b, a.Time)
+		b[start+1], b[start+5] = byte(len(b)-start-2), byte(len(b)-start-6)
+	}
+	if n := len(b) - start; n > 0 {
+		if c.maxPacket == 0 || n <= c.maxPacket {
+			return b
+		}
+		b = b[:start]
+	}
+	code := byte(codeOK)
+	if a.Refusal != nil {
+		code = publishCode(a.Refusal.Code)
+	}
+	return c.appendAck(b, first, id, code)
+}
+
+// appendDecimal appends n as a UTF-8 string of MQTT.
+func appendDecimal(b []byte, n int64) []byte {
+	at := len(b)
+	b = strconv.AppendInt(append(b, 0, 0), n, 10)
+	b[at+1] = byte(len(b) - at - 2)
+	return b
+}
+
+func appendUUID(b []byte, id chat.MessageID) []byte {
+	for i, from := range [...]int{0, 4, 6, 8, 10} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, id[from:[...]int{4, 6, 8, 10, 16}[i]])
+	}
+	return b
+}
+
+// appendSent appends the message on u/{me}/sent that tells the outcome of a
+// publish. It is left out where it does not fit the client's Maximum Packet Size.
+func (c *conn) appendSent(b []byte, a *delivery.Answer) []byte {
+	payload := getBuffer()
+	defer putBuffer(payload)
+	payload.b = appendOutcome(payload.b, a)
+	var name [80]byte
+	d := delivery.Delivery{Topic: topics.Append(name[:0], topics.Sent, c.ident.Actor.UserName), Payload: payload.b, Filters: a.Sent.IDs}
+	propsLen, remaining := c.deliverySize(&d)
+	if c.maxPacket > 0 && 1+varintLen(remaining)+remaining > c.maxPacket {
+		c.srv.counters.cutLive.Add(1)
+		return b
+	}
+	c.out.packets[typePublish]++
+	return c.appendDelivery(b, &d, propsLen, remaining)
+}
+
+// appendOutcome appends {"cid","chat","seq","id","ts"} or {"cid","chat","error":{…}}.
+func appendOutcome(b []byte, a *delivery.Answer) []byte {
+	b = append(b, '{')
+	if a.CID != nil {
+		b = append(appendJSON(append(b, `"cid":`...), a.CID), ',')
+	}
+	to := a.Chat
+	if to == nil {
+		to = a.Topic
+	}
+	if to != nil {
+		b = append(appendJSON(append(b, `"chat":`...), to), ',')
+	}
+	if r := a.Refusal; r != nil {
+		b = appendError(append(b, `"error":`...), r)
+		return append(b, '}')
+	}
+	b = strconv.AppendUint(append(b, `"seq":`...), a.Seq, 10)
+	b = append(appendUUID(append(b, `,"id":"`...), a.ID), '"')
+	b = strconv.AppendInt(append(b, `,"ts":`...), a.Time, 10)
+	return append(b, '}')
+}
+
+// Close ends the connection by decision of the engine.
+func (c *conn) Close(r delivery.Reason) { c.end(engineEnding(r)) }

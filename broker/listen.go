@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"net"
+	"time"
+)
+
+// ServeTCP accepts connections until Shutdown, and returns ErrClosed then. Plain
+// TCP goes to the epoll loops where there are any; a listener that yields other
+// connections, such as those of crypto/tls, is served by goroutines. Errors of
+// Accept do not end it.
+func (s *Server) ServeTCP(ln net.Listener) error {
+	defer ln.Close()
+	if err := s.begin(ln); err != nil {
+		return err
+	}
+	pause := time.Duration(0)
+	for {
+		nc, err := ln.Accept()
+		if err != nil {
+			if s.isClosed() {
+				return ErrClosed
+			}
+			// Out of descriptors, most likely: it passes when connections end.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			if s.counters.acceptErrors.Add(1)&255 == 1 {
+				s.log.Warn("accept failed", "error", err, "pause", pause)
+			}
+			if !s.sleep(pause) {
+				return ErrClosed
+			}
+			continue
+		}
+		pause = 0
+		s.serve(nc)
+	}
+}
+
+func (s *Server) serve(nc net.Conn) {
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		if s.poll(tcp) {
+			return
+		}
+		s.work.Go(func() { s.serveConn(nc, "tcp") })
+		return
+	}
+	s.work.Go(func() { s.serveConn(nc, "tls") })
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// sleep waits, and returns false at once when the server shuts down.
+func (s *Server) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.closing:
+		return false
+	}
+}

@@ -1,0 +1,144 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"math"
+	"time"
+
+	"tidings/chat"
+	"tidings/delivery"
+	"tidings/hooks"
+)
+
+// protocolNames are the protocols as package hooks calls them.
+func protocolName(version byte) string {
+	if version == 5 {
+		return "mqtt5"
+	}
+	return "mqtt3.1.1"
+}
+
+// login is the job of a CONNECT: it establishes who it is, opens the session and
+// answers. It owns the connection's input half until it returns.
+func (c *conn) login(k *connect) {
+	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.RequestTimeout)
+	defer cancel()
+	l := &hooks.Login{User: k.user, Password: k.password, Client: k.client, Remote: c.remote, Protocol: protocolName(k.version)}
+	id, err := c.srv.engine.Login(ctx, l)
+	clear(k.password)
+	if err != nil {
+		c.srv.loginFailed(c, err)
+		c.refuseConnect(k.version, loginCode(err))
+		return
+	}
+	if _, ended := c.ended(); ended {
+		return // the client has gone meanwhile
+	}
+	c.ident = id
+	c.peer = peer{client: k.client, clean: k.clean}
+	if k.client == "" {
+		c.peer.assigned = true
+		if c.peer.client = id.Actor.DeviceName; c.peer.client == "" {
+			c.peer.client = "guest-" + rand.Text()
+		}
+	}
+	c.expiry = c.srv.boundExpiry(k.expiry)
+	info, err := c.open(ctx, k)
+	if err != nil {
+		c.srv.log.Warn("session not opened", "remote", c.remote.String(), "error", err)
+		c.refuseConnect(k.version, loginCode(err))
+		return
+	}
+	c.welcome(k, info)
+}
+
+// boundExpiry applies the bound on session expiry intervals.
+func (s *Server) boundExpiry(expiry uint32) uint32 {
+	if bound := s.cfg.MaximumSessionExpiry; bound > 0 {
+		return uint32(min(int64(expiry), int64(bound/time.Second)))
+	}
+	return expiry
+}
+
+// open opens the session, keeps its state for the next connection, and takes the
+// device's waiting will back. After an error no session is open.
+func (c *conn) open(ctx context.Context, k *connect) (delivery.OpenInfo, error) {
+	o := delivery.OpenOptions{
+		Link: c, Clean: k.clean, Window: int(k.receiveMaximum), Temporary: c.expiry == 0,
+		Protocol: protocolName(k.version), Remote: c.remote,
+	}
+	sess, info, err := c.srv.engine.Open(ctx, c.ident, o)
+	if err != nil {
+		return info, err
+	}
+	c.sess = sess
+	before := parseKept(info.Carrier)
+	if info.Present && before.expired(c.srv.clock.wall()) {
+		// The MQTT session has ended while nobody was connected; what it left goes.
+		sess.Close(ctx, delivery.CloseHow{Orderly: true, Reason: "expired", Forget: true})
+		o.Clean = true
+		c.sess = nil
+		if sess, info, err = c.srv.engine.Open(ctx, c.ident, o); err != nil {
+			return info, err
+		}
+		c.sess = sess
+		info.Present = false
+	}
+	c.srv.wills.cancel(c.device())
+	if c.will = k.will; c.will != nil {
+		c.will.name(c.device(), info.Epoch)
+	}
+	now := kept{expiry: c.expiry, will: c.will}.append(nil)
+	c.saved = now != nil
+	if string(now) != string(info.Carrier) {
+		if err := sess.SaveCarrier(ctx, now); err != nil {
+			c.sess = nil
+			sess.Close(ctx, delivery.CloseHow{Reason: "error"})
+			return info, err
+		}
+	}
+	return info, nil
+}
+
+// welcome appends CONNACK and starts the session.
+func (c *conn) welcome(k *connect, info delivery.OpenInfo) {
+	patience, told := c.srv.keepAliveOf(k)
+	c.patience.Store(patience.Milliseconds())
+	o := &c.out
+	o.mu.Lock()
+	if o.ended || o.dead {
+		o.mu.Unlock()
+		return // the session is closed with the connection
+	}
+	b := o.bufferLocked()
+	b.b = c.appendConnack(b.b, k, info.Present && !k.clean, told, c.expiry)
+	o.packets[typeConnack]++
+	o.started = true
+	o.mu.Unlock()
+	c.state = stateOpen
+	c.srv.admission.authenticated(c)
+	c.srv.wheel.expect(c, patience)
+	c.Flush()
+	c.sess.Start()
+	c.Flush()
+}
+
+// deviceKey names a device for what the carrier keeps of it beside the engine. A
+// guest is known by the client identifier that he was given.
+type deviceKey struct {
+	user   chat.UserID
+	device chat.DeviceID
+	guest  string
+}
+
+func (c *conn) device() deviceKey {
+	k := deviceKey{user: c.ident.Actor.User, device: c.ident.Actor.Device}
+	if k.device == 0 {
+		k.guest = c.peer.client
+	}
+	return k
+}
+
+// neverExpires is the session expiry interval of sessions without an end.
+const neverExpires = math.MaxUint32

@@ -1,0 +1,106 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"tidings/delivery"
+	"tidings/topics"
+)
+
+// send delivers an answer with QoS 0, if the connection subscribes to its topic
+// and has room. It is live only: who missed it asks again.
+func (r *reply) send(payload []byte) {
+	c := r.c
+	d := delivery.Delivery{Topic: []byte(r.topic), Payload: payload}
+	matched := false
+	for _, sub := range c.sess.Subscriptions() {
+		if topics.Match(sub.Filter, r.topic) {
+			matched = true
+			if sub.ID != 0 {
+				d.Filters = append(d.Filters, sub.ID)
+			}
+		}
+	}
+	if !matched {
+		return
+	}
+	if !c.deliverAnswer(&d, r.correlation) {
+		c.srv.counters.cutLive.Add(1)
+	}
+	c.Flush()
+}
+
+// deliverAnswer appends a PUBLISH with Correlation Data; false if it was not.
+func (c *conn) deliverAnswer(d *delivery.Delivery, correlation []byte) bool {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	propsLen, remaining := c.deliverySize(d)
+	extra := 0
+	if c.version == 5 && len(correlation) > 0 {
+		extra = 1 + 2 + len(correlation)
+		remaining += extra + varintLen(propsLen+extra) - varintLen(propsLen)
+	}
+	if o.ended || o.dead || c.maxPacket > 0 && 1+varintLen(remaining)+remaining > c.maxPacket || o.pendingLocked() >= c.srv.cfg.OutputLimit {
+		return false
+	}
+	b := o.bufferLocked()
+	o.packets[typePublish]++
+	if extra == 0 {
+		b.b = c.appendDelivery(b.b, d, propsLen, remaining)
+		return true
+	}
+	b.b = appendVarint(append(b.b, typePublish<<4), remaining)
+	b.b = appendVarint(appendString(b.b, d.Topic), propsLen+extra)
+	b.b = appendString(append(b.b, packets.PropCorrelationData), correlation)
+	for _, id := range d.Filters {
+		b.b = appendVarint(append(b.b, packets.PropSubscriptionIdentifier), int(id))
+	}
+	b.b = append(b.b, d.Payload...)
+	return true
+}
+
+// splitRID takes the rid out of a request: params is the JSON object without it.
+// An empty payload is an empty object. It does not look into the values, but for
+// their syntax.
+func splitRID(payload []byte) (params []byte, rid string, ok bool) {
+	if len(bytes.TrimSpace(payload)) == 0 {
+		return []byte("{}"), "", true
+	}
+	dec := json.NewDecoder(bytes.NewReader(payload))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, "", false
+	}
+	params = append(make([]byte, 0, len(payload)), '{')
+	seen := false
+	for dec.More() {
+		t, err := dec.Token()
+		key, isKey := t.(string)
+		var value json.RawMessage
+		if err != nil || !isKey || dec.Decode(&value) != nil {
+			return nil, "", false
+		}
+		if key == "rid" {
+			if seen || json.Unmarshal(value, &rid) != nil || rid == "" {
+				return nil, "", false
+			}
+			seen = true
+			continue
+		}
+		if len(params) > 1 {
+			params = append(params, ',')
+		}
+		params = append(appendJSON(params, key), ':')
+		params = append(params, value...)
+	}
+	if t, err := dec.Token(); err != nil || t != json.Delim('}') {
+		return nil, "", false
+	}
+	if _, err := dec.Token(); err == nil || dec.InputOffset() != int64(len(bytes.TrimRight(payload, " \t\r\n"))) && dec.More() {
+		return nil, "", false
+	}
+	return append(params, '}'), rid, true
+}
