@@ -56,6 +56,11 @@ func TestCBORVectors(t *testing.T) {
 		{`{"a":1,"b":[2,3]}`, "a26161016162820203", false},
 		{`{"Fun":true,"Amt":-2}`, "bf6346756ef563416d7421ff", true},
 		{`[` + strings.Repeat("0,", 23) + `0]`, "9818" + strings.Repeat("00", 24), false},
+		{`255`, "18ff", false},
+		{`256`, "190100", false},
+		{`65535`, "19ffff", false},
+		{`4294967295`, "1affffffff", false},
+		{`4294967296`, "1b0000000100000000", false},
 		{`[` + strings.Repeat("0,", 255) + `0]`, "990100" + strings.Repeat("00", 256), false},
 	} {
 		data, err := hex.DecodeString(tt.cbor)
@@ -141,18 +146,21 @@ func TestParseDraftCBOR(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for _, tt := range []struct{ payload, says string }{
-		{"\x61a", "map"},
-		{"\xa0", `no "body"`},
-		{"\xa1\x61x\x01", `"x"`},
-		{"\xa2\x64body\x01\x64body\x01", "twice"},
-		{"\xa1\x64body", "cut short"},
-		{"", "cut short"},
+	for _, tt := range []struct {
+		payload, says string
+		at            int
+	}{
+		{"\x61a", "map", 0},
+		{"\xa0", `no "body"`, -1},
+		{"\xa1\x61x\x01", `"x"`, -1},
+		{"\xa2\x64body\x01\x64body\x01", "twice", -1},
+		{"\xa1\x64body", "cut short", 6},
+		{"", "cut short", 0},
 	} {
 		_, err := chat.ParseDraftCBOR([]byte(tt.payload))
 		de, ok := errors.AsType[*chat.DraftError](err)
-		if !ok || !strings.Contains(de.Error(), tt.says) || strings.Contains(de.Error(), "-1") {
-			t.Errorf("ParseDraftCBOR(%q): %v, want %s", tt.payload, err, tt.says)
+		if !ok || de.Offset != tt.at || !strings.Contains(de.Error(), tt.says) || strings.Contains(de.Error(), "-1") {
+			t.Errorf("ParseDraftCBOR(%q): %#v, want %s at %d", tt.payload, err, tt.says, tt.at)
 		}
 	}
 }

@@ -212,6 +212,23 @@ func FuzzCheckJSON(f *testing.F) {
 	})
 }
 
+func TestAppendTextBody(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             `""`,
+		"hi <b>&amp;</b> ö😀\u2028\x7f": `"hi <b>&amp;</b> ö😀` + "\u2028\x7f" + `"`,
+		"a\"b\\c/d":                    `"a\"b\\c/d"`,
+		"1\n2\r3\t4\x005\x1f6\b":       `"1\n2\r3\t4\u00005\u001f6\u0008"`,
+	} {
+		if got, err := chat.AppendTextBody([]byte("x"), []byte(text)); err != nil || string(got) != "x"+want {
+			t.Errorf("AppendTextBody(%q) = %s, %v, want %s", text, got, err, want)
+		}
+	}
+	got, err := chat.AppendTextBody([]byte("x"), []byte("ab\xc3"))
+	if de, ok := errors.AsType[*chat.DraftError](err); !ok || de.Offset != 2 || string(got) != "x" {
+		t.Errorf("got %q, %#v", got, err)
+	}
+}
+
 func FuzzAppendTextBody(f *testing.F) {
 	for _, s := range []string{"", "hi", "a\"b\\c\n\x00\x1f\x7f<>&\u2028", "12345678\"", "ööö😀", "a\xff", "1234567\xe2\x82"} {
 		f.Add([]byte(s))
