@@ -37,6 +37,7 @@ func (s *Server) admit(c *conn) (refused string) {
 	case a.from[addr] >= cfg.MaximumPerAddress:
 		return "too_many_from_address"
 	}
+	s.work.Add(1) // under the lock: Shutdown begins to wait after it has set closing
 	a.all[c] = struct{}{}
 	a.fresh++
 	a.from[addr]++

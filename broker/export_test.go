@@ -14,7 +14,11 @@ func NewForTest(cfg Config, e EngineForTest, r RPC) (*Server, error) { return ne
 
 // ServeConnForTest serves one connection by the goroutine driver until it ends.
 func (s *Server) ServeConnForTest(nc net.Conn) {
-	if s.begin(nil) == nil {
-		s.serveConn(nc, "test")
+	if s.begin(nil) != nil {
+		nc.Close()
+		return
+	}
+	if w := s.newNetWire(nc, "test"); w != nil {
+		w.serve()
 	}
 }

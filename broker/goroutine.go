@@ -25,16 +25,22 @@ type netWire struct {
 	closing sync.Once
 }
 
-// serveConn serves a network connection until it has ended. It blocks.
-func (s *Server) serveConn(nc net.Conn, carrier string) {
+// newNetWire returns the driver of a network connection, or nil, with the
+// connection closed, if it is refused.
+func (s *Server) newNetWire(nc net.Conn, carrier string) *netWire {
 	w := &netWire{srv: s, conn: nc, resume: make(chan struct{}, 1), written: make(chan struct{}, 1), try: nonBlocking(nc)}
 	w.c = newConn(s, w, addrPort(nc.RemoteAddr()), carrier)
 	if !s.register(w.c) {
 		nc.Close()
-		return
+		return nil
 	}
-	defer s.unregister(w.c)
-	defer nc.Close()
+	return w
+}
+
+// serve serves the connection until it has ended.
+func (w *netWire) serve() {
+	defer w.srv.unregister(w.c)
+	defer w.conn.Close()
 	w.read()
 }
 
@@ -139,6 +145,7 @@ func (w *netWire) take(p []byte, r *round) (rest bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := w.c
+	defer c.guard()
 	c.input(p, r)
 	r.flush(w.srv)
 	for c.job != nil {

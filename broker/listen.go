@@ -37,14 +37,16 @@ func (s *Server) ServeTCP(ln net.Listener) error {
 }
 
 func (s *Server) serve(nc net.Conn) {
+	carrier := "tls"
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		if s.poll(tcp) {
 			return
 		}
-		s.work.Go(func() { s.serveConn(nc, "tcp") })
-		return
+		carrier = "tcp"
 	}
-	s.work.Go(func() { s.serveConn(nc, "tls") })
+	if w := s.newNetWire(nc, carrier); w != nil {
+		go w.serve() // Shutdown waits for it by what register has counted
+	}
 }
 
 func (s *Server) isClosed() bool {

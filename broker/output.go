@@ -243,13 +243,16 @@ func (c *conn) drained() (done, dead bool) {
 	return !o.writing && (o.dead || o.pendingLocked() == 0), o.dead
 }
 
-// kill drops all output: the network connection is closed or about to be.
-func (c *conn) kill() {
+// kill drops all output: the network connection is closed or about to be. It tells
+// whether nobody is the writer any more.
+func (c *conn) kill() bool {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dead = true
-	if !o.writing {
-		o.dropLocked()
+	if o.writing {
+		return false
 	}
+	o.dropLocked()
+	return true
 }

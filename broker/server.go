@@ -46,6 +46,7 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	loops     []*loop
+	turn      int // of loops
 	swept     bool
 
 	work sync.WaitGroup // transient goroutines and connections
@@ -179,12 +180,12 @@ func (s *Server) register(c *conn) bool {
 		s.counters.refuse(reason)
 		return false
 	}
-	s.work.Add(1)
 	s.wheel.expect(c, s.cfg.ConnectTimeout)
 	return true
 }
 
-// unregister lets a connection go whose network connection has been closed.
+// unregister lets a connection go whose network connection is closed and whose
+// session is being closed.
 func (s *Server) unregister(c *conn) {
 	s.wheel.remove(c)
 	s.admission.gone(c)
