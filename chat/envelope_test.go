@@ -34,29 +34,39 @@ func TestAppendEnvelope(t *testing.T) {
 		want string
 	}{
 		{
-			"full", full, chat.View{Chat: "u/alice", From: "alice", Device: `my "laptop"`},
+			"full", full,
+			chat.View{Chat: "u/alice", From: "alice", Device: `my "laptop"`},
 			head + `"from":"alice","device":"my \"laptop\"","ts":1732430000000,"type":"text","cid":"c\"1","re":40,"mentions":["bob"],` +
 				`"expires":1732430060000,"body":"hi"}`,
 		},
 		{
-			"small", chat.Message{ID: id, Seq: 41, Time: 5, Type: "text", Body: []byte(`"hi"`)}, chat.View{Chat: "u/alice", From: "alice", Device: "laptop"},
+			"small",
+			chat.Message{ID: id, Seq: 41, Time: 5, Type: "text", Body: []byte(`"hi"`)},
+			chat.View{Chat: "u/alice", From: "alice", Device: "laptop"},
 			head + `"from":"alice","device":"laptop","ts":5,"type":"text","body":"hi"}`,
 		},
 		{
-			"by the server", chat.Message{ID: id, Seq: 41, Time: 5, Type: "sys.add", Body: []byte(`{"members":["bob"]}`)}, chat.View{Chat: "u/alice"},
+			"by the server",
+			chat.Message{ID: id, Seq: 41, Time: 5, Type: "sys.add", Body: []byte(`{"members":["bob"]}`)},
+			chat.View{Chat: "u/alice"},
 			head + `"ts":5,"type":"sys.add","body":{"members":["bob"]}}`,
 		},
 		{
-			"cut", full, chat.View{Chat: "u/alice", From: "alice", Device: "laptop", Cut: true},
+			"cut", full,
+			chat.View{Chat: "u/alice", From: "alice", Device: "laptop", Cut: true},
 			head + `"from":"alice","device":"laptop","ts":1732430000000,"type":"text","cid":"c\"1","re":40,"mentions":["bob"],` +
 				`"expires":1732430060000,"cut":true}`,
 		},
 		{
-			"stub", chat.Message{ID: id, Seq: 41, Time: 5, Type: "text", CID: []byte("1"), Stub: true}, chat.View{Chat: "u/alice", From: "alice"},
+			"stub",
+			chat.Message{ID: id, Seq: 41, Time: 5, Type: "text", CID: []byte("1"), Stub: true},
+			chat.View{Chat: "u/alice", From: "alice"},
 			head + `"from":"alice","ts":5,"type":"text","cid":"1","stub":true}`,
 		},
 		{
-			"no body", chat.Message{ID: id, Seq: 41, Time: 5, Type: "text"}, chat.View{Chat: "u/alice"},
+			"no body",
+			chat.Message{ID: id, Seq: 41, Time: 5, Type: "text"},
+			chat.View{Chat: "u/alice"},
 			head + `"ts":5,"type":"text","body":null}`,
 		},
 	} {
