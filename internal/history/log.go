@@ -39,6 +39,9 @@ func (c *checker) checkEntry(i int, last map[login]*message) {
 		c.report("I2", []int{i}, "%s %d holds %q by %s, which that user never sent there", e.Chat, e.Seq, e.Msg, e.From)
 		return
 	}
+	if len(m.seqs) > 1 {
+		return // I3 reports it; where its second copy stands says nothing
+	}
 	dev := login{m.user, m.device}
 	if before := last[dev]; before != nil && before.first > m.first {
 		c.report("I2", []int{m.first, before.first, i}, "%s %d: %s %s sent %q before what stands ahead of it",
