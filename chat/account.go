@@ -65,4 +65,7 @@ type Group struct {
 	Created time.Time
 	Removed bool
 	History bool // new members see what was before them
+
+	// Invited may join by themselves: their settings did not let them be added.
+	Invited []UserID
 }

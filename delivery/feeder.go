@@ -1,0 +1,250 @@
+package delivery
+
+import (
+	"time"
+
+	"tidings/chat"
+)
+
+// live is one committed entry on its way to live sessions, in the form that its
+// receivers share. It belongs to the router.
+type live struct {
+	msg     *chat.Message
+	origin  *Session // whose publish it was, if it is live
+	topic   string   // topic name of the publication
+	reply   string   // the chat as the receiver sees it
+	from    string   // names in the envelope
+	device  string
+	group   string // name of the group, "" for other chats
+	payload []byte // the envelope
+
+	d *Delivery // scratch
+}
+
+// offer hands a new entry to the session, or notes that the log has to be read.
+func (s *Session) offer(l *live) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.scope == nil || !s.inbox && !s.id.Guest {
+		return
+	}
+	w := s.wantLocked(l.msg.Chat, l.group)
+	if w == nil {
+		return
+	}
+	id, seq := l.msg.Chat, l.msg.Seq
+	if s.loading {
+		if s.wanted == nil {
+			s.wanted = make(map[chat.ID]uint64)
+		}
+		s.wanted[id] = max(s.wanted[id], seq)
+		return
+	}
+	p := s.positionLocked(id, seq-1)
+	if seq <= p.want {
+		return // known already
+	}
+	p.want = seq
+	switch {
+	case p.behind:
+	case seq != p.sent+1:
+		s.fallBehindLocked(p)
+	case l.origin == s || l.msg.Device != 0 && l.msg.Device == s.device():
+		s.passLocked(p, seq, w.QoS > 0)
+	case !s.sendLocked(p, l, w, false):
+		s.fallBehindLocked(p)
+	}
+}
+
+// wantLocked returns what the session wants of a chat, nil for nothing.
+func (s *Session) wantLocked(id chat.ID, group string) *Want {
+	switch id.Kind() {
+	case chat.KindDirect:
+		return s.scope.direct
+	case chat.KindGroup:
+		return s.scope.groups.of(group)
+	default:
+		return s.scope.events
+	}
+}
+
+// fallBehindLocked leaves the rest of a chat to a puller.
+func (s *Session) fallBehindLocked(p *position) {
+	if s.id.Guest { // live only: what does not fit is gone
+		p.sent, p.acked, p.saved = p.want, p.want, p.want
+		s.e.stats.GuestDrops.Add(1)
+		return
+	}
+	if !p.behind {
+		p.behind = true
+		s.behind[p.class()].push(p)
+	}
+	s.wakeLocked()
+}
+
+// wakeLocked asks for a puller if one could do something.
+func (s *Session) wakeLocked() {
+	if s.queued || s.ended || !s.started || s.full {
+		return
+	}
+	ready := s.load || s.resend >= 0 || s.behind[0].head != nil || s.behind[1].head != nil || s.behind[2].head != nil
+	if !ready || !s.load && s.out > s.limit/2 {
+		return
+	}
+	s.queued = true
+	s.e.pullers.add(s)
+}
+
+// sendLocked gives one entry to the link. It returns false if there is no room
+// for it now.
+func (s *Session) sendLocked(p *position, l *live, w *Want, dup bool) bool {
+	d := l.d
+	*d = Delivery{Topic: append(d.Topic[:0], l.topic...), ReplyTo: append(d.ReplyTo[:0], l.reply...), Payload: l.payload, QoS: w.QoS, Filters: w.IDs, Dup: dup, Ordinary: true}
+	if l.msg.Expires != 0 {
+		left := l.msg.Expires - time.Now().UnixMilli()
+		if left <= 0 {
+			s.passLocked(p, l.msg.Seq, false)
+			return true
+		}
+		d.Expiry = uint32((left + 999) / 1000)
+	}
+	if w.QoS == 0 {
+		return s.sendQoS0Locked(p, l)
+	}
+	if s.out >= s.limit || s.window.len() >= maxWindow || s.resend >= 0 {
+		return false
+	}
+	d.Tag = s.window.nextTag()
+	r, cut := s.deliverLocked(l)
+	switch r {
+	case Delivered:
+		s.window.push(slot{p: p, seq: l.msg.Seq, mute: cut})
+		s.out++
+		p.out++
+		p.sent = l.msg.Seq
+		return true
+	case TooLarge:
+		s.e.stats.TooLarge.Add(1)
+		s.passLocked(p, l.msg.Seq, false)
+		return true
+	case NoRoom:
+		s.full = true
+	}
+	return false
+}
+
+// maxWindow bounds the window with deliveries of earlier connections included, so
+// that tags stay far from being used up.
+const maxWindow = 8192
+
+// deliverLocked gives the delivery to the link, without its body if the receiver
+// does not take packets that large.
+func (s *Session) deliverLocked(l *live) (r DeliverResult, cut bool) {
+	if r = s.link.Deliver(l.d); r != TooLarge {
+		return r, false
+	}
+	v := chat.View{Chat: l.reply, From: l.from, Device: l.device, Cut: true}
+	l.d.Payload = chat.AppendEnvelope(nil, l.msg, v)
+	s.e.stats.Cut.Add(1)
+	return s.link.Deliver(l.d), true
+}
+
+// sendQoS0Locked sends an entry that will not be acknowledged: the cursor moves
+// when the bytes are written, and nothing counts as delivered.
+func (s *Session) sendQoS0Locked(p *position, l *live) bool {
+	switch r, _ := s.deliverLocked(l); r {
+	case NoRoom:
+		s.full = true
+		return false
+	case Closed:
+		return false
+	case TooLarge:
+		s.e.stats.TooLarge.Add(1)
+	}
+	p.sent = l.msg.Seq
+	if p.out == 0 {
+		p.acked = p.sent
+		s.dirtyLocked()
+	}
+	return true
+}
+
+// passLocked steps over entries up to seq that are not for this session: its own,
+// those it may not see, and what retention has removed. A device's own messages
+// count as delivered to their author.
+func (s *Session) passLocked(p *position, seq uint64, counts bool) {
+	p.sent = seq
+	if p.out == 0 {
+		s.catchUpLocked(p, counts)
+	}
+}
+
+// catchUpLocked moves the cursor over entries that were passed over.
+func (s *Session) catchUpLocked(p *position, counts bool) {
+	if counts || p.count == p.acked {
+		p.count = p.sent
+	}
+	p.acked = p.sent
+	s.dirtyLocked()
+}
+
+// dirtyLocked has the flusher look at the session.
+func (s *Session) dirtyLocked() {
+	if !s.listed && !s.id.Guest {
+		s.listed = true
+		s.e.flusher.add(s)
+	}
+}
+
+// Ack takes the device's acknowledgement of the delivery with that tag. refused
+// is set for a reason code of 0x80 and above: the cursor passes, but nothing
+// counts as delivered. It returns false for a tag that is not outstanding on this
+// connection, which is otherwise ignored. It never blocks.
+func (s *Session) Ack(tag uint16, refused bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.window.index(tag)
+	if i < 0 || s.ended || s.resend >= 0 && i >= s.resend || s.window.at(i).done {
+		s.e.stats.UnknownAcks.Add(1)
+		return false
+	}
+	sl := s.window.at(i)
+	sl.done = true
+	sl.mute = sl.mute || refused
+	s.out--
+	for s.window.len() > 0 && s.window.at(0).done {
+		s.popLocked()
+	}
+	s.wakeLocked()
+	return true
+}
+
+// popLocked takes the first, acknowledged delivery out of the window and moves
+// its chat's cursor: cursors move in window order only.
+func (s *Session) popLocked() {
+	sl := s.window.pop()
+	if s.resend > 0 {
+		s.resend--
+	}
+	p := sl.p
+	p.out--
+	p.acked = sl.seq
+	if !sl.mute {
+		p.count = sl.seq
+	}
+	if p.out == 0 && p.sent > p.acked {
+		s.catchUpLocked(p, false)
+	}
+	if s.id.Guest {
+		p.saved = p.acked
+	}
+	s.dirtyLocked()
+}
+
+// Writable tells the feeder that the output has room again after NoRoom.
+func (s *Session) Writable() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = false
+	s.wakeLocked()
+}

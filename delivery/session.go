@@ -1,0 +1,165 @@
+package delivery
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"tidings/chat"
+	"tidings/hooks"
+)
+
+// Identity is who a connection is, established by Engine.Login.
+type Identity struct {
+	Actor hooks.Actor // Device is zero for guests
+	Guest bool        // live only: no device row, no inbox, nothing kept
+
+	revision uint64 // of the directory when the login began
+}
+
+// Session is the live session of one device: its subscriptions, its window and
+// where it is in each chat. What must outlive the connection is stored when it
+// ends; an absent device has no Session.
+type Session struct {
+	// Fixed after construction.
+	e          *Engine
+	id         Identity
+	link       Link
+	epoch      uint32
+	limit      int       // deliveries that may be outstanding
+	temporary  bool      // subscriptions end with the connection
+	crashed    bool      // sessions after closedAt were not closed in order
+	kept       []sentRow // unsettled publishes as loaded
+	closedAt   uint32    // last epoch whose packet state was stored
+	aftercrash int       // entries behind each cursor that may have been sent before: they carry DUP
+
+	pending atomic.Int64  // publishes not yet answered
+	closing atomic.Bool   // Close waits for pending to become zero
+	drained chan struct{} // closed when it has
+	drain   sync.Once
+	over    atomic.Bool   // no longer takes or gives anything
+	closed  chan struct{} // closed when Close has finished
+	end     sync.Once     // of Close
+
+	// Owned by the committer.
+	lastChat  *ledgerChat // the chat written to last, so that it need not be looked up
+	lastName  []byte
+	lastGroup bool
+	poisoned  bool      // a publish has an unknown outcome: nothing behind it may be answered
+	earlier   []sentRow // unsettled publishes of earlier connections
+
+	// Owned by the router until drained, then by Close.
+	touched uint64    // the router's round in which the link was last written to
+	sent    []sentRow // latest answered publishes without a cid, at most one window
+
+	watches []string // users whose presence is watched; guarded by presence.mu
+
+	// mu guards all that follows. Link methods are called with it held.
+	mu      sync.Mutex
+	scope   *scope
+	subs    []Subscription
+	inbox   bool // the device has one
+	carrier []byte
+	saved   []byte // packet state as last stored, to see whether it has changed
+	started bool
+	ended   bool
+
+	loading  bool               // heads are being read: live entries are only noted
+	load     bool               // a puller has to read the heads
+	wanted   map[chat.ID]uint64 // noted while loading
+	chats    map[chat.ID]*position
+	window   window
+	resend   int                // deliveries of the window, from its start, that this connection has sent (the rest are of an earlier one); -1: all
+	out      int                // sent on this connection and not acknowledged
+	behind   [3]chain           // positions with something to read, by class
+	turn     int                // class to serve next
+	queued   bool               // waits for a puller
+	full     bool               // the output had no room
+	listed   bool               // the flusher will look at it
+	retained []retained         // presence to be sent after SUBACK
+	held     map[uint16]sentRow // QoS 2 publishes that wait for PUBREL
+}
+
+// position is where a session is in one chat. There is one only while something
+// is outstanding: no position means that everything up to the head is done and
+// saved.
+type position struct {
+	id    chat.ID
+	want  uint64 // head as far as known
+	sent  uint64 // last entry handed to the link or passed over
+	acked uint64 // end of the contiguous acknowledged prefix: the cursor
+	count uint64 // last entry of that prefix that counts as delivered; zero: none since the position was made
+	saved uint64 // cursor as stored
+	dupTo uint64 // entries up to here may have been sent by an earlier connection
+	out   int    // entries in the window
+
+	behind bool // between sent and want the log has to be read
+	next   *position
+}
+
+func (p *position) class() int {
+	switch p.id.Kind() {
+	case chat.KindEvents:
+		return 0
+	case chat.KindDirect:
+		return 1
+	default:
+		return 2
+	}
+}
+
+func (p *position) dirty() bool { return p.acked > p.saved }
+
+// chain is a queue of positions.
+type chain struct{ head, tail *position }
+
+func (c *chain) push(p *position) {
+	p.next = nil
+	if c.tail == nil {
+		c.head = p
+	} else {
+		c.tail.next = p
+	}
+	c.tail = p
+}
+
+func (c *chain) pop() *position {
+	p := c.head
+	if p == nil {
+		return nil
+	}
+	if c.head = p.next; c.head == nil {
+		c.tail = nil
+	}
+	p.next = nil
+	return p
+}
+
+// Identity returns who the session is.
+func (s *Session) Identity() Identity { return s.id }
+
+// Epoch returns which connect of the device this is.
+func (s *Session) Epoch() uint32 { return s.epoch }
+
+func (s *Session) user() chat.UserID     { return s.id.Actor.User }
+func (s *Session) device() chat.DeviceID { return s.id.Actor.Device }
+
+// answered notes that n publishes need no answer any more.
+func (s *Session) answered(n int64) {
+	if s.pending.Add(-n) == 0 && s.closing.Load() {
+		s.drain.Do(func() { close(s.drained) })
+	}
+}
+
+// positionLocked returns the position in a chat, made with everything up to seq
+// done if there is none.
+func (s *Session) positionLocked(id chat.ID, seq uint64) *position {
+	p := s.chats[id]
+	if p == nil {
+		if s.chats == nil {
+			s.chats = make(map[chat.ID]*position)
+		}
+		p = &position{id: id, want: seq, sent: seq, acked: seq, saved: seq}
+		s.chats[id] = p
+	}
+	return p
+}

@@ -1,0 +1,176 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"tidings/chat"
+	"tidings/storage"
+	"tidings/topics"
+)
+
+// state is what is kept of a session while its device is away, stored with the
+// device as JSON. It is written at SUBSCRIBE for persistent sessions and when a
+// session ends.
+type state struct {
+	Version    int             `json:"v"`
+	Epoch      uint32          `json:"e"`           // of the session that wrote it when it ended
+	Unclean    bool            `json:"u,omitempty"` // ended with publishes of unknown outcome
+	Persistent bool            `json:"p,omitempty"` // an MQTT session to be taken up again
+	Until      int64           `json:"x,omitempty"` // when that session expires, Unix milliseconds; zero: never
+	Subs       []Subscription  `json:"s,omitempty"`
+	First      uint32          `json:"t,omitempty"` // number of the window's first slot
+	Window     []stateSlot     `json:"w,omitempty"`
+	Sent       []sentRow       `json:"d,omitempty"` // unsettled publishes
+	Held       []sentRow       `json:"h,omitempty"` // QoS 2 publishes that wait for PUBREL
+	Carrier    json.RawMessage `json:"c,omitempty"`
+}
+
+type stateSlot struct {
+	Chat chat.ID `json:"c"`
+	Seq  uint64  `json:"s"`
+	Done bool    `json:"d,omitempty"`
+	Mute bool    `json:"m,omitempty"`
+}
+
+const stateVersion = 1
+
+func decodeState(b []byte) (state, error) {
+	var st state
+	if len(b) == 0 {
+		return st, nil
+	}
+	if err := json.Unmarshal(b, &st); err != nil {
+		return st, fmt.Errorf("%w: session state: %w", storage.ErrCorrupt, err)
+	}
+	if st.Version != stateVersion {
+		return st, fmt.Errorf("%w: session state of version %d", storage.ErrFormat, st.Version)
+	}
+	return st, nil
+}
+
+// restore begins a new epoch of the device and takes up what was kept.
+func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
+	now := time.Now().UnixMilli()
+	d, raw, openBefore, err := s.e.store.OpenSession(ctx, s.device(), s.e.cfg.Node, now)
+	if err != nil {
+		return OpenInfo{}, err
+	}
+	st, err := decodeState(raw)
+	if err != nil { // costs this session its packet state, not the inbox
+		s.e.log.Error("cannot read the kept state of a session", "err", err, "device", uint64(d.ID))
+		st = state{}
+	}
+	s.epoch, s.inbox = d.Epoch, d.Inbox
+	s.closedAt = st.Epoch
+	s.crashed = openBefore != "" || st.Unclean
+	s.earlier, s.kept = st.Sent, st.Sent
+	s.carrier = st.Carrier
+	s.window.first = s.epoch * 8191 % tags
+	info := OpenInfo{Epoch: d.Epoch, Carrier: st.Carrier}
+	expired := st.Until != 0 && st.Until <= now
+	if clean || expired || !st.Persistent {
+		return info, nil
+	}
+	info.Present = true
+	s.held = make(map[uint16]sentRow, len(st.Held))
+	for _, r := range st.Held {
+		s.held[r.PacketID] = r
+	}
+	s.restoreSubscriptions(st.Subs)
+	if openBefore == "" {
+		s.restoreWindow(&st)
+	} else { // lost: what was outstanding may have been sent before
+		s.aftercrash = s.limit
+	}
+	return info, nil
+}
+
+func (s *Session) restoreSubscriptions(subs []Subscription) {
+	parsed := make([]topics.Filter, 0, len(subs))
+	for _, sub := range subs {
+		f, err := topics.ParseFilter(sub.Filter, s.id.Actor.UserName)
+		if err != nil { // the grammar has changed since
+			continue
+		}
+		s.subs, parsed = append(s.subs, sub), append(parsed, f)
+	}
+	if len(s.subs) > 0 {
+		s.scope = newScope(s.subs, parsed)
+		s.loading, s.load = true, true
+	}
+}
+
+// restoreWindow takes up what an earlier connection has sent and not seen
+// acknowledged. The cursors, from which the rest is fed, are at or before it.
+func (s *Session) restoreWindow(st *state) {
+	if len(st.Window) == 0 {
+		return
+	}
+	s.window.first = st.First % tags
+	for _, sl := range st.Window {
+		p := s.chats[sl.Chat]
+		if p == nil {
+			p = s.positionLocked(sl.Chat, sl.Seq-1)
+		}
+		p.sent = max(p.sent, sl.Seq)
+		p.want = p.sent
+		p.out++
+		s.window.push(slot{p: p, seq: sl.Seq, done: sl.Done, mute: sl.Mute})
+	}
+	s.resend = 0
+}
+
+// snapshotLocked returns the state to be kept.
+func (s *Session) snapshotLocked(persistent bool) state {
+	st := state{Version: stateVersion, Epoch: s.epoch, Persistent: persistent, Carrier: s.carrier}
+	if !persistent {
+		return st
+	}
+	st.Subs = s.subs
+	st.First = s.window.first
+	for i := range s.window.len() {
+		sl := s.window.at(i)
+		st.Window = append(st.Window, stateSlot{sl.p.id, sl.seq, sl.done, sl.mute})
+	}
+	for _, r := range s.held {
+		if r.Seq != 0 {
+			st.Held = append(st.Held, r)
+		}
+	}
+	return st
+}
+
+// keep writes a state. While the session is open, its epoch in the state is the
+// one before: what this connection sends is not settled by what was written at
+// its SUBSCRIBE.
+func (s *Session) keep(ctx context.Context, st state, closed, durable bool) error {
+	if !closed {
+		st.Epoch, st.Window = s.closedAt, nil
+		st.Sent = s.kept
+		st.Unclean = s.crashed
+	}
+	b, err := json.Marshal(st)
+	if err != nil {
+		return fmt.Errorf("encode session state: %w", err)
+	}
+	return s.e.store.SaveSession(ctx, storage.SessionState{
+		Device: s.device(), Epoch: s.epoch, State: b, Closed: closed, NowMS: time.Now().UnixMilli(), Durable: durable,
+	})
+}
+
+// SaveCarrier keeps an opaque JSON value of the carrier with the session, for
+// the OpenInfo of the next connection, also after a crash. It is durable on
+// return. It may block.
+func (s *Session) SaveCarrier(ctx context.Context, b []byte) error {
+	if s.id.Guest {
+		return nil
+	}
+	s.mu.Lock()
+	s.carrier = b
+	st := s.snapshotLocked(!s.temporary)
+	s.mu.Unlock()
+	return s.keep(ctx, st, false, true)
+}
