@@ -108,11 +108,11 @@ func (e *fakeEngine) Open(ctx context.Context, id delivery.Identity, o delivery.
 
 func (e *fakeEngine) NewTurn() broker.TurnForTest { return &fakeTurn{e: e} }
 
-func (e *fakeEngine) Post(_ context.Context, from delivery.Identity, topic string, payload []byte, _ bool, cid string) (delivery.PublishResult, error) {
+func (e *fakeEngine) Post(_ context.Context, from delivery.Identity, topic string, payload []byte, _ bool, cid string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.posts = append(e.posts, post{topic, string(payload), cid, from.Actor.UserName})
-	return delivery.PublishResult{}, nil
+	return nil
 }
 
 func (e *fakeEngine) session(key string) *fakeSession {
