@@ -285,7 +285,7 @@ func (c *committer) prepareEntry(b *batch, i int32) {
 	it.changes = entry.changes
 	it.ledger.apply(entry.changes)
 	m := c.add(b, i, entry.changes)
-	m.Type, m.Body, m.From = entry.typ, entry.body, it.post.from.User
+	m.Type, m.Body, m.From, m.Device = entry.typ, entry.body, it.post.from.User, entry.device
 }
 
 func (c *committer) prepareRead(b *batch, it *item) {

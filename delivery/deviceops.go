@@ -53,9 +53,12 @@ func (e *Engine) AddDevices(ctx context.Context, list []NewDevice) ([]*Refusal, 
 	}
 	for i, id := range ids {
 		if id == 0 {
-			if out[at[i]], err = e.giveToken(ctx, &devices[i]); err != nil {
-				return nil, err
-			}
+			out[at[i]], err = e.giveToken(ctx, &devices[i])
+		} else {
+			err = e.deviceAdded(ctx, devices[i].User, id, devices[i].Name)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -160,6 +163,6 @@ func (e *Engine) RevokeDevice(ctx context.Context, u chat.UserID, name string) e
 	if s := e.directory.device(d.ID); s != nil {
 		s.link.Close(ReasonNotAuthorized)
 	}
-	e.event(u, eventDeviceRevoked, map[string]any{"device": name})
+	e.event(u, 0, eventDeviceRevoked, map[string]any{"device": name})
 	return nil
 }

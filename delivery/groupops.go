@@ -210,10 +210,10 @@ func namesOf(us []*account) []string {
 // done tells those concerned, and returns the result of the call.
 func (p *invitees) done(e *Engine, by hooks.Actor, group string, seq uint64) MembersResult {
 	for _, u := range p.add {
-		e.event(u.ID, eventGroupAdded, map[string]any{"group": group, "by": by.UserName})
+		e.event(u.ID, 0, eventGroupAdded, map[string]any{"group": group, "by": by.UserName})
 	}
 	for _, u := range p.invite {
-		e.event(u.ID, eventGroupInvited, map[string]any{"group": group, "by": by.UserName})
+		e.event(u.ID, 0, eventGroupInvited, map[string]any{"group": group, "by": by.UserName})
 	}
 	return MembersResult{Added: p.addedNames(), Invited: namesOf(p.invite), Seq: seq}
 }
@@ -362,7 +362,7 @@ func (e *Engine) RemoveMembers(ctx context.Context, a hooks.Actor, name string, 
 		return PostResult{}, err
 	}
 	for _, u := range gone {
-		e.event(u.ID, eventGroupRemoved, map[string]any{"group": name, "by": a.UserName})
+		e.event(u.ID, 0, eventGroupRemoved, map[string]any{"group": name, "by": a.UserName})
 	}
 	return r, nil
 }

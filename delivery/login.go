@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tidings/chat"
@@ -81,8 +82,19 @@ func (e *Engine) enrol(ctx context.Context, g *hooks.Grant) (chat.DeviceID, erro
 		d, err := e.store.DeviceByName(ctx, g.User, g.Device)
 		return d.ID, unavailable(err)
 	}
-	e.event(g.User, eventDeviceAdded, map[string]any{"device": g.Device})
-	return ids[0], nil
+	return ids[0], e.deviceAdded(ctx, g.User, ids[0], g.Device)
+}
+
+// deviceAdded tells a user's other devices of a new one.
+func (e *Engine) deviceAdded(ctx context.Context, u chat.UserID, id chat.DeviceID, name string) error {
+	ds, err := e.store.DevicesOf(ctx, u)
+	if err != nil {
+		return unavailable(err)
+	}
+	if slices.ContainsFunc(ds, func(d chat.Device) bool { return d.Inbox && d.ID != id }) {
+		e.event(u, id, eventDeviceAdded, map[string]any{"device": name})
+	}
+	return nil
 }
 
 // makeRoom sees to it that a user may have one more device: over the limit the

@@ -111,9 +111,10 @@ func (e *Engine) senders(ctx context.Context, msgs []chat.Message) ([]sender, er
 	}
 	out := make([]sender, len(msgs))
 	for i := range msgs {
-		if us[i] != nil {
-			out[i].from = us[i].Name
+		if us[i] == nil { // the server
+			continue
 		}
+		out[i].from = us[i].Name
 		if out[i].device, err = e.devices.name(ctx, msgs[i].Device); err != nil {
 			return nil, err
 		}

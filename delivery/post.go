@@ -23,6 +23,7 @@ type entry struct {
 	typ     string
 	body    []byte
 	changes []storage.MemberChange
+	device  chat.DeviceID // does not get it; zero: none
 }
 
 // posted is the outcome of a post.
@@ -102,15 +103,16 @@ const (
 )
 
 // event appends to the private log of a user. It does not wait: an event is
-// news about something that is durable already.
-func (e *Engine) event(u chat.UserID, typ string, body map[string]any) {
+// news about something that is durable already. The device that it is about, if
+// any, does not get it.
+func (e *Engine) event(u chat.UserID, about chat.DeviceID, typ string, body map[string]any) {
 	b, err := json.Marshal(body)
 	if err != nil {
 		e.log.Error("cannot encode an account event", "err", err, "type", typ)
 		return
 	}
 	p := &post{chat: chat.EventsChat(u), done: make(chan posted, 1), decide: func(*ledgerChat) (*entry, *Refusal) {
-		return &entry{typ: typ, body: b}, nil
+		return &entry{typ: typ, body: b, device: about}, nil
 	}}
 	e.intake.add([]item{{post: p, kind: kindEntry}}, nil)
 }
