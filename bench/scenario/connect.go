@@ -20,7 +20,7 @@ func runReconnect(ctx context.Context, b *bench) error {
 		m.client = nil
 		return nil
 	})
-	if err := pause(ctx, time.Second); err != nil {
+	if err := b.calm(ctx); err != nil {
 		return err
 	}
 	r := b.read(ctx)
@@ -46,7 +46,7 @@ func runIdle(ctx context.Context, b *bench) error {
 	if err := f.connectAll(ctx, warm); err != nil {
 		return err
 	}
-	if err := pause(ctx, 2*time.Second); err != nil {
+	if err := b.calm(ctx); err != nil {
 		return err
 	}
 	before := b.rss()

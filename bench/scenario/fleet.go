@@ -39,7 +39,7 @@ func (b *bench) newFleet(ctx context.Context, prefix string, n int) (*fleet, err
 	for i, l := range logins {
 		f.members[i] = &member{
 			counters: &f.counters, all: f.members, login: l, index: uint32(i), fanOut: 1,
-			body: newBody(b.cfg.Size), got: make(map[uint32]uint32),
+			body: newBody(b.cfg.Size), got: make(map[uint32]*arrivals),
 		}
 	}
 	return f, nil
@@ -192,6 +192,6 @@ func (f *fleet) settle(ctx context.Context, fanOut int64) error {
 func (f *fleet) addFaults(fanOut int64) {
 	f.b.add("lost", "", float64((f.sent.Load()-f.refused.Load())*fanOut-f.arrived.Load()))
 	f.b.add("doubled", "", float64(f.doubled.Load()))
-	f.b.add("gaps", "", float64(f.gaps.Load()))
+	f.b.add("reordered", "", float64(f.late.Load()))
 	f.b.add("refused", "", float64(f.refused.Load()))
 }

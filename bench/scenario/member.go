@@ -27,7 +27,7 @@ type counters struct {
 	refused atomic.Int64 // PUBACKs with a reason code ≥ 0x80
 	arrived atomic.Int64
 	doubled atomic.Int64
-	gaps    atomic.Int64
+	late    atomic.Int64 // arrived behind a later one of the same sender
 	other   atomic.Int64 // deliveries without a stamp: receipts, sent, system entries
 	skipped atomic.Int64 // paced publishes not made because the ring was full
 	e2e     atomic.Pointer[hist.Histogram]
@@ -57,8 +57,31 @@ type member struct {
 	id     uint16
 	sentAt [ring]int64 // by identifier - 1; 0 where nothing is in flight
 
-	reached []atomic.Int32 // by seq % ring: receivers that have the message; only where the last one is measured
-	got     map[uint32]uint32
+	reached []atomic.Int32       // by seq % ring: receivers that have the message; only where the last one is measured
+	got     map[uint32]*arrivals // by sender
+}
+
+// arrivals is what has come of one sender's messages.
+type arrivals struct {
+	last    uint32              // highest seq
+	missing map[uint32]struct{} // below it, not here yet
+}
+
+// take says whether seq is new and whether it comes behind a later one.
+func (a *arrivals) take(seq uint32) (isNew, late bool) {
+	if seq <= a.last {
+		_, isNew = a.missing[seq]
+		delete(a.missing, seq)
+		return isNew, isNew
+	}
+	for n := a.last + 1; n < seq; n++ {
+		if a.missing == nil {
+			a.missing = make(map[uint32]struct{})
+		}
+		a.missing[n] = struct{}{}
+	}
+	a.last = seq
+	return true, false
 }
 
 // onMessage runs on the reader.
@@ -70,17 +93,22 @@ func (m *member) onMessage(_ *mqttest.Client, msg *mqttest.Message) {
 	}
 	t := now()
 	m.e2e.Load().Record(time.Duration(t - s.at))
-	switch last := m.got[s.sender]; {
-	case s.seq <= last:
+	from := m.got[s.sender]
+	if from == nil {
+		from = new(arrivals)
+		m.got[s.sender] = from
+	}
+	isNew, late := from.take(s.seq)
+	if late {
+		m.late.Add(1)
+	}
+	if !isNew {
 		m.doubled.Add(1)
 		return
-	case s.seq > last+1:
-		m.gaps.Add(1)
 	}
-	m.got[s.sender] = s.seq
 	m.arrived.Add(1)
-	if from := m.all[s.sender]; from.reached != nil && from.reached[s.seq%ring].Add(1) == from.fanOut {
-		from.reached[s.seq%ring].Store(0)
+	if by := m.all[s.sender]; by.reached != nil && by.reached[s.seq%ring].Add(1) == by.fanOut {
+		by.reached[s.seq%ring].Store(0)
 		m.last.Load().Record(time.Duration(t - s.at))
 	}
 }

@@ -77,3 +77,6 @@ func pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// calm lets the target finish what it does behind the last ack before memory or time is read.
+func (b *bench) calm(ctx context.Context) error { return pause(ctx, b.cfg.Duration/5) }

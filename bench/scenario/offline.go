@@ -99,7 +99,7 @@ func runDrain(ctx context.Context, b *bench) error {
 	if err := o.store(ctx, b.cfg.Messages); err != nil {
 		return err
 	}
-	if err := pause(ctx, time.Second); err != nil {
+	if err := b.calm(ctx); err != nil {
 		return err
 	}
 	r := b.read(ctx)
@@ -121,7 +121,7 @@ func runWaiting(ctx context.Context, b *bench) error {
 	}
 	defer o.disconnectAll(o.members)
 	const steps = 5
-	if err := pause(ctx, 2*time.Second); err != nil {
+	if err := b.calm(ctx); err != nil {
 		return err
 	}
 	empty := b.rss()
@@ -131,7 +131,7 @@ func runWaiting(ctx context.Context, b *bench) error {
 		if err := o.store(ctx, b.cfg.Messages/steps); err != nil {
 			return err
 		}
-		if err := pause(ctx, 2*time.Second); err != nil {
+		if err := b.calm(ctx); err != nil {
 			return err
 		}
 		grown := b.rss() - empty
