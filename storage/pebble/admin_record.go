@@ -4,54 +4,26 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"tidings/chat"
 )
 
 // Accounts and groups are read and written seldom; their records are JSON behind
-// a version byte. The id is in the key.
+// a version byte, with the fields of chat.User and chat.Group by their Go names.
+// A field that is added there is stored without a change here; one that is
+// renamed needs a new version. The id is in the key.
 const adminVersion = 1
 
-// userRow is an account as stored. Its fields follow chat.User one by one, so
-// that a field added there does not compile here until it has a name on disk.
-type userRow struct {
-	ID       chat.UserID `json:"-"`
-	Name     string      `json:"name"`
-	Title    string      `json:"title,omitempty"`
-	Password string      `json:"password,omitempty"`
-	Created  time.Time   `json:"created"`
-	Disabled bool        `json:"disabled,omitempty"`
-	Removed  bool        `json:"removed,omitempty"`
-
-	Presence       chat.Audience `json:"presence,omitempty"`
-	Writers        chat.Audience `json:"writers,omitempty"`
-	Adders         chat.Audience `json:"adders,omitempty"`
-	NoReadReceipts bool          `json:"no_read_receipts,omitempty"`
-	LastSeen       int64         `json:"last_seen,omitempty"`
-}
-
-// groupRow is a group as stored, as userRow is an account.
-type groupRow struct {
-	ID      chat.GroupID `json:"-"`
-	Name    string       `json:"name"`
-	Title   string       `json:"title,omitempty"`
-	Creator chat.UserID  `json:"creator,omitempty"`
-	Created time.Time    `json:"created"`
-	Removed bool         `json:"removed,omitempty"`
-	History bool         `json:"history,omitempty"`
-}
-
 func encodeUser(u *chat.User) ([]byte, error) {
-	row := userRow(*u)
+	row := *u
 	row.Created = row.Created.UTC()
-	return encodeAdmin(row)
+	return encodeAdmin(&row)
 }
 
 func encodeGroup(g *chat.Group) ([]byte, error) {
-	row := groupRow(*g)
+	row := *g
 	row.Created = row.Created.UTC()
-	return encodeAdmin(row)
+	return encodeAdmin(&row)
 }
 
 func encodeAdmin(row any) ([]byte, error) {
@@ -63,17 +35,15 @@ func encodeAdmin(row any) ([]byte, error) {
 }
 
 func decodeUser(key, value []byte, u *chat.User) error {
-	var row userRow
-	id, err := decodeAdmin(key, value, &row)
-	*u = chat.User(row)
+	*u = chat.User{}
+	id, err := decodeAdmin(key, value, u)
 	u.ID = chat.UserID(id)
 	return err
 }
 
 func decodeGroup(key, value []byte, g *chat.Group) error {
-	var row groupRow
-	id, err := decodeAdmin(key, value, &row)
-	*g = chat.Group(row)
+	*g = chat.Group{}
+	id, err := decodeAdmin(key, value, g)
 	g.ID = chat.GroupID(id)
 	return err
 }

@@ -3,6 +3,7 @@ package pebble
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -182,6 +183,16 @@ func (f *fencedFile) SyncTo(length int64) (full bool, err error) {
 	return full || f.fence.err() != nil, nil
 }
 
+// Stat is asked for logs that are used again; Pebble panics if it fails.
+func (f *fencedFile) Stat() (vfs.FileInfo, error) {
+	info, err := f.File.Stat()
+	if err != nil {
+		f.fence.trip("stat "+f.name, err)
+		return droppedInfo{}, nil
+	}
+	return info, nil
+}
+
 func (f *fencedFile) Close() error {
 	if err := f.File.Close(); err != nil {
 		f.fence.trip("close "+f.name, err)
@@ -200,9 +211,20 @@ func (droppedFile) ReadAt([]byte, int64) (int, error)      { return 0, errDroppe
 func (droppedFile) Write(p []byte) (int, error)            { return len(p), nil }
 func (droppedFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 func (droppedFile) Preallocate(int64, int64) error         { return nil }
-func (droppedFile) Stat() (vfs.FileInfo, error)            { return nil, errDropped }
+func (droppedFile) Stat() (vfs.FileInfo, error)            { return droppedInfo{}, nil }
 func (droppedFile) Sync() error                            { return nil }
 func (droppedFile) SyncTo(int64) (bool, error)             { return true, nil }
 func (droppedFile) SyncData() error                        { return nil }
 func (droppedFile) Prefetch(int64, int64) error            { return nil }
 func (droppedFile) Fd() uintptr                            { return vfs.InvalidFd }
+
+// droppedInfo describes a dropped file: it is empty.
+type droppedInfo struct{}
+
+func (droppedInfo) Name() string           { return "" }
+func (droppedInfo) Size() int64            { return 0 }
+func (droppedInfo) Mode() os.FileMode      { return 0 }
+func (droppedInfo) ModTime() time.Time     { return time.Time{} }
+func (droppedInfo) IsDir() bool            { return false }
+func (droppedInfo) Sys() any               { return nil }
+func (droppedInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }

@@ -62,10 +62,14 @@ func (h *heads) hold(id chat.ID, at head) {
 	defer h.mu.Unlock()
 	k := h.known[id]
 	if k == nil {
-		k = &knownHead{id: id}
+		// Not marked as used: of chats touched once, many may pass through
+		// without driving out those that are touched again.
+		k = &knownHead{id: id, held: true}
 		h.insertLocked(k)
+	} else {
+		k.used = true
 	}
-	k.head, k.held, k.used = at, true, true
+	k.head, k.held = at, true
 }
 
 // release sets the chat's new durable head and lets it go.

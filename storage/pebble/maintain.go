@@ -23,7 +23,8 @@ type Metrics struct {
 func (s *Store) Metrics() Metrics {
 	m := s.db.Metrics()
 	return Metrics{
-		Disk:     m.DiskSpaceUsage(),
+		// Pebble does not count what was written to a log since it was opened.
+		Disk:     m.DiskSpaceUsage() - m.WAL.PhysicalSize + max(m.WAL.PhysicalSize, m.WAL.Size),
 		WAL:      m.WAL.Size,
 		MemTable: m.MemTable.Size,
 		Debt:     m.Compact.EstimatedDebt,

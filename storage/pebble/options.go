@@ -10,12 +10,13 @@ import (
 // negative size does, too, where nothing else is said.
 type Options struct {
 	// Cache is the size of the cache of blocks read from disk, in bytes.
-	// Default 64 MiB.
+	// Default 16 MiB.
 	Cache int64
 
 	// MemTable is the size of the buffer that collects writes before they are
-	// flushed to a table, in bytes. Up to three of them are in memory under load.
-	// Default 64 MiB.
+	// flushed to a table, in bytes. Up to three are in memory under load; what
+	// they leave of the three the cache may use, so that Cache + 3 MemTable bounds
+	// both. Default 16 MiB; 64 MiB saves some five percent of CPU time.
 	MemTable int
 
 	// Heads bounds how many chats' heads are remembered, at about 100 bytes each.
@@ -35,8 +36,8 @@ type Options struct {
 }
 
 const (
-	defaultCache    = 64 << 20
-	defaultMemTable = 64 << 20
+	defaultCache    = 16 << 20
+	defaultMemTable = 16 << 20
 	defaultHeads    = 1 << 16
 	defaultReserve  = 64 << 20
 

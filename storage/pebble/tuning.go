@@ -19,14 +19,14 @@ const separateBytes = 128
 const stopWrites = 3
 
 // pebbleOptions is Pebble's configuration. What is set was measured to matter for
-// a stream of small messages: no compression, values apart, a large memtable.
+// a stream of small messages: no compression, values apart.
 func (s *Store) pebbleOptions(o Options) *pebble.Options {
 	p := &pebble.Options{
 		FS:                          s.fence,
 		Lock:                        s.lock,
 		FormatMajorVersion:          pebble.FormatValueSeparation,
 		Merger:                      maximum,
-		CacheSize:                   o.Cache,
+		CacheSize:                   o.Cache + stopWrites*int64(o.MemTable), // Pebble counts memtables against it
 		MemTableSize:                uint64(o.MemTable),
 		MemTableStopWritesThreshold: stopWrites,
 		L0CompactionThreshold:       2,

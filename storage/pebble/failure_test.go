@@ -1,0 +1,213 @@
+package pebble_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"tidings/chat"
+	"tidings/storage"
+	"tidings/storage/pebble"
+)
+
+var direct = chat.DirectChat(1, 2)
+
+func entryOf(id chat.ID, after uint64, body string) storage.Entry {
+	return storage.Entry{
+		Message: chat.Message{Chat: id, From: 1, Time: 5, Type: chat.TypeText, CID: fmt.Append(nil, after), Body: []byte(body)},
+		After:   after,
+	}
+}
+
+// appendOne appends one entry behind after.
+func appendOne(s storage.Store, id chat.ID, after uint64, body string) error {
+	b := &storage.Batch{Entries: []storage.Entry{entryOf(id, after, body)}}
+	if err := s.Append(context.Background(), b); err != nil {
+		return err
+	}
+	if r := b.Entries[0].Result; r.Outcome != storage.Stored {
+		return fmt.Errorf("result %+v", r)
+	}
+	return nil
+}
+
+func headOf(t *testing.T, s storage.Store, id chat.ID) uint64 {
+	t.Helper()
+	infos, err := s.Chats(t.Context(), []chat.ID{id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return infos[0].Head
+}
+
+// TestDiskFails breaks vital writes in several ways. The store turns read-only,
+// reports nothing as stored that is not, answers every call, and what was
+// reported is there after a power loss.
+func TestDiskFails(t *testing.T) {
+	logFile := func(op errorfs.Op) bool { return strings.HasSuffix(op.Path, ".log") }
+	for _, c := range []struct {
+		name  string
+		fails func(op errorfs.Op) bool
+	}{
+		{"sync of the log", func(op errorfs.Op) bool {
+			return logFile(op) && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData)
+		}},
+		{"write of the log", func(op errorfs.Op) bool { return logFile(op) && op.Kind == errorfs.OpFileWrite }},
+		{"new log", func(op errorfs.Op) bool {
+			return logFile(op) && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite)
+		}},
+		{"manifest", func(op errorfs.Op) bool {
+			return strings.Contains(op.Path, "MANIFEST") && op.Kind == errorfs.OpFileSync
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var broken atomic.Bool
+			mem := vfs.NewCrashableMem()
+			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if broken.Load() && c.fails(op) {
+					return syscall.EIO
+				}
+				return nil
+			}))
+			s, err := pebble.Open("data", pebble.Options{FS: fs, MemTable: 256 << 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			testBrokenDisk(t, s, func() { broken.Store(true) })
+			reported := headOf(t, s, direct)
+			crashed := mem.CrashClone(vfs.CrashCloneCfg{})
+			if err := s.Close(); !errors.Is(err, storage.ErrReadOnly) {
+				t.Errorf("Close: %v", err)
+			}
+			s = open(t, "data", pebble.Options{FS: crashed})
+			if h := headOf(t, s, direct); h < reported {
+				t.Errorf("head after a power loss: %d, reported was %d", h, reported)
+			}
+			if err := appendOne(s, direct, headOf(t, s, direct), "goes on"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// testBrokenDisk breaks the disk under appending and expects the store to notice.
+func testBrokenDisk(t *testing.T, s *pebble.Store, breakDisk func()) {
+	for n := range uint64(10) {
+		if err := appendOne(s, direct, n, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	breakDisk()
+	// Several writers at once: none may hang.
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			id := chat.DirectChat(9, chat.UserID(w+20))
+			for n := uint64(0); ; n++ {
+				err := appendOne(s, id, n, strings.Repeat("y", 10<<10))
+				if err == nil {
+					continue
+				}
+				if !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, storage.ErrReadOnly) {
+					t.Errorf("append on a broken disk: %v", err)
+				}
+				if got := headOf(t, s, id); got != n {
+					t.Errorf("head is %d, %d was the last reported", got, n)
+				}
+				return
+			}
+		})
+	}
+	wg.Wait()
+	err := appendOne(s, direct, 10, "x")
+	if !errors.Is(err, storage.ErrReadOnly) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("append afterwards: %v", err)
+	}
+	if _, err := s.AddUsers(t.Context(), []chat.User{{Name: "alice"}}); !errors.Is(err, storage.ErrReadOnly) {
+		t.Errorf("AddUsers afterwards: %v", err)
+	}
+	if err := s.Trim(t.Context(), storage.Trim{Chat: direct, Floor: 4}); !errors.Is(err, storage.ErrReadOnly) {
+		t.Errorf("Trim afterwards: %v", err)
+	}
+	if err := s.Health(); !errors.Is(err, storage.ErrReadOnly) {
+		t.Errorf("Health: %v", err)
+	}
+	ms, err := s.Read(t.Context(), storage.Range{Chat: direct})
+	if err != nil || len(ms) != 10 {
+		t.Errorf("read afterwards: %d entries, %v", len(ms), err)
+	}
+}
+
+// TestDiskFull: near the end of the space data is refused, then cursors, then
+// nothing but Trim goes; all by itself goes on when space returns.
+func TestDiskFull(t *testing.T) {
+	mem := vfs.NewMem()
+	free := func(mib uint64) {
+		mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: mib << 20, TotalBytes: 100 << 30, UsedBytes: 50 << 30})
+	}
+	free(1000)
+	s := open(t, "data", pebble.Options{FS: mem})
+	if err := appendOne(s, direct, 0, "x"); err != nil {
+		t.Fatal(err)
+	}
+	advance := func() error {
+		return s.Advance(t.Context(), []storage.Advance{{Chat: direct, User: 1, Read: 1}})
+	}
+	trim := func() error { return s.Trim(t.Context(), storage.Trim{Chat: direct, Floor: 1}) }
+	body := strings.Repeat("x", 5<<20) // more than what is written between two looks
+	for _, c := range []struct {
+		free           uint64
+		append, cursor bool
+	}{{63, false, true}, {15, false, false}, {17, false, true}, {65, true, true}, {0, false, false}, {900, true, true}} {
+		free(c.free)
+		check := func(what string, err error, ok bool) {
+			t.Helper()
+			if ok && err != nil || !ok && !errors.Is(err, storage.ErrFull) {
+				t.Errorf("%s with %d MiB free: %v", what, c.free, err)
+			}
+		}
+		check("append", appendOne(s, direct, headOf(t, s, direct), body), c.append)
+		check("health", s.Health(), c.append)
+		check("advance", advance(), c.cursor)
+		check("trim", trim(), true)
+	}
+	if h := headOf(t, s, direct); h != 3 {
+		t.Errorf("head %d, want 3", h)
+	}
+}
+
+// TestFullWhileFlushing: tables do not take the last of the space, and are
+// written when it returns.
+func TestFullWhileFlushing(t *testing.T) {
+	mem := vfs.NewMem()
+	const total = 100 << 30
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 100 << 20, TotalBytes: total})
+	s := open(t, "data", pebble.Options{FS: mem, MemTable: 256 << 10})
+	body := strings.Repeat("x", 50<<10)
+	for n := range uint64(20) {
+		if err := appendOne(s, direct, n, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 20 << 20, TotalBytes: total})
+	done := make(chan error, 1)
+	go func() { done <- s.Compact(t.Context()) }()
+	for s.Health() == nil { // until the store has noticed
+		_ = appendOne(s, direct, 20, strings.Repeat("x", 5<<20))
+	}
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 100 << 20, TotalBytes: total})
+	if err := <-done; err != nil {
+		t.Errorf("Compact: %v", err)
+	}
+	if err := appendOne(s, direct, headOf(t, s, direct), body); err != nil {
+		t.Errorf("append with space again: %v", err)
+	}
+}

@@ -1,0 +1,171 @@
+package pebble_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tidings/chat"
+	"tidings/storage"
+	"tidings/storage/pebble"
+)
+
+// holders returns the files below dir that contain text.
+func holders(t *testing.T, dir, text string) []string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // compactions go on beside
+		}
+		if bytes.Contains(b, []byte(text)) {
+			found = append(found, filepath.Base(path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// TestTrimmedIsGone: what was trimmed is in no file after Compact, whether it
+// lay in the log, in a table or in a file of values, and also where compactions
+// have left garbage in such a file before.
+func TestTrimmedIsGone(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, pebble.Options{MemTable: 256 << 10})
+	const secret, kept = "the secret of entry", "what is kept of entry"
+	body := func(n uint64) string {
+		word := kept
+		if n%3 == 0 {
+			word = secret
+		}
+		size := 10 // small values stay in the tables
+		if n%2 == 0 {
+			size = 400
+		}
+		return fmt.Sprintf("%q", fmt.Sprintf("%s %d %s", word, n, strings.Repeat("#", size)))
+	}
+	fill := func(id chat.ID, from, to uint64) {
+		t.Helper()
+		b := &storage.Batch{}
+		for n := from; n <= to; n++ {
+			e := entryOf(id, from-1, body(n))
+			e.Message.CID = fmt.Append(nil, n)
+			b.Entries = append(b.Entries, e)
+		}
+		if err := s.Append(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	strip := func(id chat.ID, from, to uint64) {
+		t.Helper()
+		tr := storage.Trim{Chat: id, Floor: from}
+		for n := from; n <= to; n++ {
+			if n%3 == 0 {
+				tr.Strip = append(tr.Strip, n)
+			}
+		}
+		if err := s.Trim(t.Context(), tr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	team := chat.GroupChat(3)
+	for n := uint64(1); n < 4000; n += 500 {
+		fill(direct, n, n+499)
+		fill(team, n, n+499)
+	}
+	strip(team, 1, 2000)
+	fill(team, 4001, 4500) // flushes and compactions go on in between
+	strip(team, 2001, 4500)
+	strip(direct, 1, 4000)
+	if err := s.Trim(t.Context(), storage.Trim{Chat: direct, Forget: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	if len(holders(t, dir, secret)) == 0 {
+		t.Fatal("the test looks for something that never was there")
+	}
+	if err := s.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if files := holders(t, dir, secret); len(files) > 0 {
+		t.Errorf("removed content is still in %v", files)
+	}
+	if len(holders(t, dir, kept)) == 0 {
+		t.Error("nothing is left of what was kept")
+	}
+	ms, err := s.Read(t.Context(), storage.Range{Chat: team, From: 2999, To: 3001})
+	if err != nil || len(ms) != 3 || !ms[1].Stub || string(ms[0].Body) != body(2999) || string(ms[2].Body) != body(3001) {
+		t.Errorf("entries around a stub: %+v, %v", ms, err)
+	}
+	if m := s.Metrics(); m.Garbage != 0 || m.Disk == 0 {
+		t.Errorf("metrics %+v", m)
+	}
+}
+
+func TestCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "data"), pebble.Options{})
+	if _, err := s.AddUsers(t.Context(), []chat.User{{Name: "alice"}}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(50) {
+		if err := appendOne(s, direct, n, fmt.Sprintf("%q", fmt.Sprint("text ", n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := s.Read(t.Context(), storage.Range{Chat: direct})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(dir, "backup", "today")
+	if err := s.Checkpoint(copied); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Checkpoint(copied); err == nil {
+		t.Error("a second checkpoint went over the first")
+	}
+	// The copy has a life of its own.
+	if err := appendOne(s, direct, 50, "only here"); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, copied, pebble.Options{})
+	got, err := c.Read(t.Context(), storage.Range{Chat: direct})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the copy's log (-want +got):\n%s", diff)
+	}
+	us, err := c.UsersByName(t.Context(), []string{"alice"})
+	if err != nil || us[0].ID == 0 {
+		t.Errorf("the copy's user: %+v, %v", us, err)
+	}
+	if err := appendOne(c, direct, 50, "only there"); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(copied, "FORMAT")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := open(t, t.TempDir(), pebble.Options{Reserve: 1 << 20})
+	if err := appendOne(s, direct, 0, strings.Repeat("x", 100<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if m := s.Metrics(); m.WAL < 100<<10 || m.Disk < m.WAL || m.MemTable == 0 || m.Free <= 0 || m.Reserve != 1<<20 {
+		t.Errorf("metrics %+v", m)
+	}
+}
