@@ -11,7 +11,7 @@
 //	I1  an acked message is in its chat's log and reached every device of every member but the sending one
 //	I2  a log is dense from 1; one (chat, seq) is the same entry for everybody; nothing in it that nobody sent
 //	I3  one message has one seq, however often it was sent
-//	I4  a device gets a chat's entries in order, and none again after its PUBACK but the last ones before a crash
+//	I4  a device gets a chat's entries in order, none of its own, and none again after its PUBACK but the last before a crash
 //	I5  receipts only grow and are never ahead of what the member's devices acked or the member read
 //	I8  what was refused, and never accepted, is not in the log
 package history

@@ -324,6 +324,11 @@ func TestEachViolationIsFound(t *testing.T) {
 			r.events[len(r.events)-1].Dup = false
 			return r.closeLog()
 		}},
+		"own message": {"I4", "got its own message", func() *tape {
+			r := good()
+			r.take("bob", "phone", "bob", "m3", 3)
+			return r.closeLog()
+		}},
 		"delivered goes back": {"I5", "go back", func() *tape {
 			r := good()
 			r.receipt(2, 2)

@@ -30,6 +30,9 @@ func (c *checker) checkOrder() {
 			}
 			onLink[link{s, e.Conn}] = i
 			c.checkFirst(i, newest, s)
+			if m := c.messages[e.Msg]; m != nil && dev == (login{m.user, m.device}) {
+				c.report("I4", []int{m.first, i}, "%s %s got its own message %s %d", e.User, e.Device, e.Chat, e.Seq)
+			}
 			if a, ok := acks[dev][p]; ok {
 				c.checkAgain(a, i, ends)
 			}
