@@ -205,14 +205,14 @@ func (c *conn) appendSent(b []byte, a *delivery.Answer) []byte {
 // appendOutcome appends {"cid","chat","seq","id","ts"} or {"cid","chat","error":{…}}.
 func appendOutcome(b []byte, a *delivery.Answer) []byte {
 	b = append(b, '{')
-	if a.CID != nil {
+	if len(a.CID) > 0 {
 		b = append(appendJSON(append(b, `"cid":`...), a.CID), ',')
 	}
 	to := a.Chat
-	if to == nil {
+	if len(to) == 0 {
 		to = a.Topic
 	}
-	if to != nil {
+	if len(to) > 0 {
 		b = append(appendJSON(append(b, `"chat":`...), to), ',')
 	}
 	if r := a.Refusal; r != nil {
