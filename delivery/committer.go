@@ -43,6 +43,7 @@ func (c *committer) run() {
 			continue
 		}
 		c.commit(b)
+		c.e.stats.Batches.Add(1)
 		c.e.router.in <- b
 	}
 }
@@ -65,6 +66,7 @@ func (c *committer) commit(b *batch) {
 		if len(b.entries.Entries) == 0 && len(b.entries.Advances) == 0 {
 			return
 		}
+		b.number = c.e.progress.appending.Add(1)
 		if err := c.e.store.Append(ctx, &b.entries); err != nil {
 			c.failed(b, err)
 			return
@@ -136,7 +138,7 @@ func (c *committer) chatOf(b *batch, it *item) (id chat.ID, known bool) {
 		return it.post.chat, true
 	}
 	name := b.bytes(it, it.name)
-	if s := it.s; s != nil && s.lastChat != nil && s.lastGroup == it.group && string(s.lastName) == string(name) {
+	if s := it.s; s != nil && s.lastChat != nil && !s.lastChat.gone && s.lastGroup == it.group && string(s.lastName) == string(name) {
 		return s.lastChat.id, true
 	}
 	if it.group {
@@ -271,6 +273,9 @@ func (c *committer) add(b *batch, i int32, changes []storage.MemberChange) *chat
 // its entry may be and what it says.
 func (c *committer) prepareEntry(b *batch, i int32) {
 	it := &b.items[i]
+	if it.refusal = it.ledger.broken; it.refusal != nil {
+		return
+	}
 	entry, refusal := it.post.decide(it.ledger)
 	if refusal != nil {
 		it.refusal = refusal
@@ -305,9 +310,11 @@ func (c *committer) settle(b *batch) (again []int32) {
 		it, r := &b.items[i], &b.entries.Entries[n].Result
 		switch r.Outcome {
 		case storage.Stored:
+			c.e.stats.Stored.Add(1)
 			it.seq, it.msg = r.Seq, &b.entries.Entries[n].Message
 			it.ledger.head = max(it.ledger.head, r.Seq)
 		case storage.Duplicate:
+			c.e.stats.Duplicates.Add(1)
 			it.seq, it.id, it.time = r.Seq, r.ID, r.Time
 		case storage.Mismatch:
 			it.refusal = refuseConflict
@@ -346,7 +353,7 @@ func (c *committer) failed(b *batch, err error) {
 	}
 	for i := range b.items {
 		it := &b.items[i]
-		if it.refusal != nil || it.kind == kindAnswer || it.dropped || it.seq != 0 && it.kind == kindMessage {
+		if it.refusal != nil || it.kind == kindAnswer || it.dropped || it.msg != nil || it.seq != 0 && it.kind == kindMessage {
 			continue
 		}
 		if refusal != nil {

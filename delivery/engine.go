@@ -79,6 +79,7 @@ type Engine struct {
 	directory *directory
 	rooms     *rooms
 	receipts  *receipts
+	progress  progress
 	presence  *presence
 	typers    *typers
 	sweeper   *sweeper

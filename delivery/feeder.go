@@ -87,8 +87,8 @@ func (s *Session) wakeLocked() {
 	if s.queued || s.ended || !s.started || s.full {
 		return
 	}
-	ready := s.load || s.resend >= 0 || s.behind[0].head != nil || s.behind[1].head != nil || s.behind[2].head != nil
-	if !ready || !s.load && s.out > s.limit/2 {
+	ready := s.load || s.loaded || s.resend >= 0 || s.behind[0].head != nil || s.behind[1].head != nil || s.behind[2].head != nil
+	if !ready || !s.load && !s.loaded && s.out > s.limit/2 {
 		return
 	}
 	s.queued = true

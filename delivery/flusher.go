@@ -17,9 +17,11 @@ type flusher struct {
 	wake chan struct{} // of capacity 1
 
 	mu      sync.Mutex
-	list    []*Session       // with something to look at
-	waiting []chan struct{}  // closed after the next flush
-	counts  map[chat.ID]bool // groups whose authors are to be told how many have read
+	list    []*Session         // with something to look at
+	waiting []chan struct{}    // closed after the next flush
+	reads   map[markKey]uint64 // read watermarks to be told
+	counts  map[chat.ID]bool   // groups whose authors are to be told how many have read
+	ended   bool
 }
 
 // advanceChunk bounds one call to the store.
@@ -33,6 +35,16 @@ func (f *flusher) add(s *Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.list = append(f.list, s)
+}
+
+// readLater has a read watermark, which is durable, told with the next flush.
+func (f *flusher) readLater(k markKey, seq uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.reads == nil {
+		f.reads = make(map[markKey]uint64)
+	}
+	f.reads[k] = max(f.reads[k], seq)
 }
 
 // countLater has the authors of a group told with the next flush.
@@ -49,7 +61,11 @@ func (f *flusher) countLater(id chat.ID) {
 func (f *flusher) flush() <-chan struct{} {
 	done := make(chan struct{})
 	f.mu.Lock()
-	f.waiting = append(f.waiting, done)
+	if f.ended {
+		close(done)
+	} else {
+		f.waiting = append(f.waiting, done)
+	}
 	f.mu.Unlock()
 	select {
 	case f.wake <- struct{}{}:
@@ -67,6 +83,9 @@ func (f *flusher) run(ctx context.Context, interval time.Duration) {
 		case <-tick.C:
 		case <-f.wake:
 		case <-ctx.Done():
+			f.mu.Lock()
+			f.ended = true
+			f.mu.Unlock()
 			f.round(context.WithoutCancel(ctx))
 			return
 		}
@@ -100,9 +119,12 @@ func (f *flusher) round(ctx context.Context) {
 		close(done)
 	}
 	f.mu.Lock()
-	counts := f.counts
-	f.counts = nil
+	reads, counts := f.reads, f.counts
+	f.reads, f.counts = nil, nil
 	f.mu.Unlock()
+	for k, seq := range reads {
+		f.e.receipts.read(ctx, k.chat, k.user, seq)
+	}
 	for id := range counts {
 		f.e.receipts.count(ctx, id)
 	}

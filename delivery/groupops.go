@@ -36,6 +36,7 @@ var (
 	refuseTooMany    = &Refusal{Code: CodeQuota, Message: "at most 1000 names in one call"}
 	refuseName       = &Refusal{Code: CodeMalformed, Message: "a name is 1 to 64 of a-z, 0-9, dot, underscore and hyphen, and begins with a letter or digit"}
 	refuseExists     = &Refusal{Code: CodeExists, Message: "this name is or was in use"}
+	refuseTitle      = malformed("the title is longer than 256 bytes")
 	refuseRole       = &Refusal{Code: CodeMalformed, Message: "a role is owner, admin or member"}
 	refuseNotInvited = &Refusal{Code: CodeNotAllowed, Message: "you have no invitation to such a group"}
 )
@@ -62,6 +63,9 @@ func (e *Engine) CreateGroup(ctx context.Context, a hooks.Actor, spec GroupSpec)
 	var none MembersResult
 	if !topics.ValidName(spec.Name) {
 		return none, refuseName
+	}
+	if len(spec.Title) > maxTitle {
+		return none, refuseTitle
 	}
 	if spec.Retention != "" {
 		if _, err := parseRetention(spec.Retention); err != nil {
@@ -465,6 +469,9 @@ type GroupChange struct {
 
 // UpdateGroup changes a group's settings. The actor is an owner or admin.
 func (e *Engine) UpdateGroup(ctx context.Context, a hooks.Actor, name string, change GroupChange) (PostResult, error) {
+	if change.Title != nil && len(*change.Title) > maxTitle {
+		return PostResult{}, refuseTitle
+	}
 	if change.Retention != nil && *change.Retention != "" {
 		if _, err := parseRetention(*change.Retention); err != nil {
 			return PostResult{}, malformed(err.Error())

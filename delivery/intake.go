@@ -73,6 +73,7 @@ type batch struct {
 	items []item
 	data  []byte
 
+	number  uint64        // see progress
 	entries storage.Batch // built by the committer
 	index   []int32       // item of each entry
 }
@@ -94,7 +95,7 @@ func (b *batch) reset() {
 	clear(b.entries.Entries)
 	b.items, b.data = b.items[:0], b.data[:0]
 	b.entries.Entries, b.entries.Advances = b.entries.Entries[:0], b.entries.Advances[:0]
-	b.index = b.index[:0]
+	b.index, b.number = b.index[:0], 0
 	if cap(b.data) > maxIdleBatchData {
 		b.data = nil
 	}

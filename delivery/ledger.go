@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -37,6 +38,7 @@ type ledgerChat struct {
 	policy [2]*Refusal // of a direct chat: why users[i] may not write; nil: he may
 
 	head    uint64                    // as of the last batch
+	broken  *Refusal                  // why nothing can be done here: its users or group cannot be read
 	members map[chat.UserID]chat.Role // of a group: the present ones
 
 	gone         bool // dropped from the ledger: whoever still points here looks again
@@ -61,6 +63,8 @@ func (c *ledgerChat) topic(user chat.UserID) string {
 // who may not write there any more.
 func (c *ledgerChat) allows(k kind, user chat.UserID) *Refusal {
 	switch {
+	case c.broken != nil:
+		return c.broken
 	case c.group != nil:
 		if c.group.Removed || c.members[user] == chat.RoleNone {
 			return refuseNotAllowed
@@ -173,7 +177,11 @@ func (l *ledger) read(ctx context.Context, ids []chat.ID) error {
 		} else {
 			err = l.readUsers(ctx, c)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt): // harms this chat alone
+			l.e.log.Error("cannot use a chat", "err", err, "chat", id.String())
+			c.broken = refuseInternal
+		case err != nil:
 			return fmt.Errorf("read %v: %w", id, err)
 		}
 		l.keep(c)

@@ -99,13 +99,22 @@ type puller struct {
 // what an earlier connection has left unacknowledged, then the log of one chat.
 func (w *puller) serve(ctx context.Context, s *Session) error {
 	s.mu.Lock()
-	load, resend := s.load, s.resend >= 0
-	s.load = false
+	load, loaded, resend := s.load, s.loaded, s.resend >= 0
+	s.load, s.loaded = false, false
 	s.mu.Unlock()
 	if load {
 		if err := w.load(ctx, s); err != nil {
 			s.mu.Lock()
 			s.load = true
+			s.mu.Unlock()
+			return err
+		}
+		loaded = w.e.progress.passed(s)
+	}
+	if loaded {
+		if err := w.finishLoad(ctx, s); err != nil {
+			s.mu.Lock()
+			s.loaded = true
 			s.mu.Unlock()
 			return err
 		}
@@ -409,7 +418,7 @@ func (w *puller) load(ctx context.Context, s *Session) error {
 			break
 		}
 	}
-	return w.finishLoad(ctx, s)
+	return nil
 }
 
 // line puts the chats of one page in line.
@@ -472,6 +481,10 @@ func (w *puller) finishLoad(ctx context.Context, s *Session) error {
 		var missing []chat.ID
 		for id := range s.wanted {
 			missing = append(missing, id)
+		}
+		if s.load { // subscribed again meanwhile
+			s.mu.Unlock()
+			return nil
 		}
 		if len(missing) == 0 || s.ended {
 			s.loading = false

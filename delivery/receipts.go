@@ -115,22 +115,22 @@ func (r *receipts) send(to *account, payload []byte) {
 	r.e.whisper(to.ID, func(sc *scope) *Want { return sc.receipts }, to.topic+"/receipts", payload)
 }
 
-// read tells that a member has read up to seq, which is durable.
-func (r *receipts) read(c *ledgerChat, user chat.UserID, seq uint64) {
-	if seq == 0 {
+// read tells that a member has read up to seq, which is durable. In a group his
+// other devices are told, and the authors how many have.
+func (r *receipts) read(ctx context.Context, id chat.ID, user chat.UserID, seq uint64) {
+	g := id.Group()
+	if g == 0 {
+		r.mark(ctx, id, user, seq, seq)
 		return
 	}
-	if c.group == nil {
-		r.mark(r.e.ctx, c.id, user, seq, seq)
+	m, news := r.raise(markKey{id, user}, seq, seq)
+	us, err := r.e.accounts.withIDs(ctx, []chat.UserID{user})
+	gs, gerr := r.e.groups.withIDs(ctx, []chat.GroupID{g})
+	if !news || err != nil || gerr != nil || us[0] == nil || gs[0] == nil {
 		return
 	}
-	us, err := r.e.accounts.withIDs(r.e.ctx, []chat.UserID{user})
-	if err == nil && us[0] != nil {
-		if m, news := r.raise(markKey{c.id, user}, seq, seq); news {
-			r.send(us[0], chat.AppendReceipt(nil, c.group.topic, us[0].Name, m.delivered, m.read))
-		}
-	}
-	r.e.flusher.countLater(c.id)
+	r.send(us[0], chat.AppendReceipt(nil, gs[0].topic, us[0].Name, m.delivered, m.read))
+	r.e.flusher.countLater(id)
 }
 
 // count tells the authors of a group's latest messages how many members have

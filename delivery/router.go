@@ -59,6 +59,9 @@ func (r *router) route(b *batch) {
 		r.links[i] = nil
 	}
 	r.links = r.links[:0]
+	if b.number > 0 {
+		r.e.progress.done(b.number)
+	}
 	for i := range b.items {
 		if it := &b.items[i]; it.s != nil {
 			it.s.answered(1)
@@ -85,6 +88,9 @@ func (r *router) reply(b *batch, it *item) {
 	}
 	s := it.s
 	a := &r.answer
+	if it.refusal != nil {
+		r.e.stats.Refused.Add(1)
+	}
 	*a = Answer{PacketID: it.pid, QoS: it.qos, Refusal: it.refusal, Topic: b.bytes(it, it.topic)}
 	if it.refusal == nil && it.kind == kindMessage {
 		a.Seq, a.Time, a.ID, a.Chat, a.CID = it.seq, it.time, it.id, a.Topic, b.bytes(it, it.cid)
@@ -112,9 +118,11 @@ func (r *router) reply(b *batch, it *item) {
 func (r *router) spread(b *batch, it *item) {
 	switch it.kind {
 	case kindRead:
-		r.e.receipts.read(it.ledger, it.from(), it.seq)
+		if it.seq > 0 {
+			r.e.flusher.readLater(markKey{it.ledger.id, it.from()}, it.seq)
+		}
 	case kindTyping:
-		r.e.typing(it)
+		r.typing(it)
 	case kindPresence:
 		r.e.presence.say(it.s, it.state)
 	}
@@ -173,7 +181,7 @@ func (r *router) to(view int, origin *Session, u chat.UserID, m *chat.Message, t
 // membership changes that it tells of.
 func (r *router) toGroup(it *item, m *chat.Message, from, device string) {
 	g := it.ledger.group
-	rm := r.room(m)
+	rm := r.room(m.Chat, m.Seq)
 	for _, ch := range it.changes {
 		if ch.Role != chat.RoleNone {
 			for _, s := range r.e.directory.of(ch.User) {
@@ -201,14 +209,14 @@ func (r *router) toGroup(it *item, m *chat.Message, from, device string) {
 }
 
 // room returns the room of a group, making it from the member rows if there is
-// none. Who has left since the entry still gets it.
-func (r *router) room(m *chat.Message) *room {
-	if rm := r.e.rooms.get(m.Chat); rm != nil {
+// none: of those who see the entry at seq, even if they have left since.
+func (r *router) room(id chat.ID, seq uint64) *room {
+	if rm := r.e.rooms.get(id); rm != nil {
 		return rm
 	}
-	rm := r.e.rooms.open(m.Chat)
-	for _, member := range r.members(r.e.ctx, m.Chat) {
-		if !member.Sees(m.Seq) {
+	rm := r.e.rooms.open(id)
+	for _, member := range r.members(r.e.ctx, id) {
+		if !member.Sees(seq) {
 			continue
 		}
 		for _, s := range r.e.directory.of(member.User) {

@@ -59,12 +59,13 @@ type Session struct {
 	subs    []Subscription
 	inbox   bool // the device has one
 	carrier []byte
-	saved   []byte // packet state as last stored, to see whether it has changed
+	stored  bool // the present subscriptions are stored
 	started bool
 	ended   bool
 
 	loading  bool               // heads are being read: live entries are only noted
 	load     bool               // a puller has to read the heads
+	loaded   bool               // it has, and all that it saw has been offered
 	wanted   map[chat.ID]uint64 // noted while loading
 	chats    map[chat.ID]*position
 	window   window

@@ -74,7 +74,7 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	if clean || expired || !st.Persistent {
 		return info, nil
 	}
-	info.Present = true
+	info.Present, s.stored = true, true
 	s.held = make(map[uint16]sentRow, len(st.Held))
 	for _, r := range st.Held {
 		s.held[r.PacketID] = r

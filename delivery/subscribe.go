@@ -119,6 +119,7 @@ func widened(old, now *scope) bool {
 // persistent one.
 func (s *Session) adopt(ctx context.Context, subs []Subscription, sc *scope, load bool, states []retained) error {
 	s.mu.Lock()
+	stored := s.stored && slices.EqualFunc(s.subs, subs, sameSubscription)
 	s.subs, s.scope = subs, sc
 	s.retained = append(s.retained, states...)
 	if load {
@@ -127,10 +128,21 @@ func (s *Session) adopt(ctx context.Context, subs []Subscription, sc *scope, loa
 	s.e.presence.watch(s, sc)
 	st := s.snapshotLocked(true)
 	s.mu.Unlock()
-	if s.temporary || s.id.Guest {
+	if s.temporary || s.id.Guest || stored {
 		return nil
 	}
-	return s.keep(ctx, st, false, true)
+	if err := s.keep(ctx, st, false, true); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.stored = true
+	s.mu.Unlock()
+	return nil
+}
+
+// sameSubscription compares what is kept of subscriptions.
+func sameSubscription(a, b Subscription) bool {
+	return a.Filter == b.Filter && a.QoS == b.QoS && a.ID == b.ID
 }
 
 // Feed begins the delivery of what the last Subscribe has granted. The carrier

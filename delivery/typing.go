@@ -40,11 +40,10 @@ func (t *typers) allow(k markKey, on bool, now int64) bool {
 	return true
 }
 
-// typing tells the others in a chat that somebody is typing there. It runs on the
-// router.
-func (e *Engine) typing(it *item) {
+// typing tells the others in a chat that somebody is typing there.
+func (r *router) typing(it *item) {
 	from := it.from()
-	if !e.typers.allow(markKey{it.ledger.id, from}, it.on, it.time) {
+	if !r.e.typers.allow(markKey{it.ledger.id, from}, it.on, it.time) {
 		return
 	}
 	payload := chat.AppendTyping(nil, it.s.id.Actor.UserName, it.on)
@@ -52,15 +51,19 @@ func (e *Engine) typing(it *item) {
 	if c.group == nil {
 		for _, u := range c.users {
 			if u != nil && u.ID != from {
-				e.whisper(u.ID, func(sc *scope) *Want { return sc.typing }, u.topic+"/typing", payload)
+				r.e.whisper(u.ID, func(sc *scope) *Want { return sc.typing }, u.topic+"/typing", payload)
 			}
 		}
 		return
 	}
 	topic := c.group.topic + "/typing"
-	for member := range c.members {
-		if member != from {
-			e.whisper(member, func(sc *scope) *Want { return sc.groupTyping.of(c.group.Name) }, topic, payload)
+	for _, s := range r.room(c.id, everLater).sessions() {
+		if s.user() != from {
+			s.whisper(func(sc *scope) *Want { return sc.groupTyping.of(c.group.Name) }, topic, payload, false)
+			r.touch(s)
 		}
 	}
 }
+
+// everLater is a seq that only present members see.
+const everLater = ^uint64(0)
