@@ -27,8 +27,5 @@ func (c *clock) advance() { c.ms.Store(time.Since(c.start).Milliseconds() + 1) }
 // now returns the coarse time in milliseconds.
 func (c *clock) now() int64 { return c.ms.Load() }
 
-// wall returns the time in Unix milliseconds.
-func (c *clock) wall() int64 { return time.Now().UnixMilli() }
-
 // wallOf turns a coarse time into Unix milliseconds.
 func (c *clock) wallOf(ms int64) int64 { return c.start.UnixMilli() + ms - 1 }

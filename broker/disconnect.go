@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -82,7 +83,7 @@ func (c *conn) finish() {
 func (c *conn) closeSession(e ending) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.srv.ctx), c.srv.cfg.RequestTimeout)
 	defer cancel()
-	k := kept{expiry: c.expiry, ended: c.srv.clock.wall()}
+	var last []byte // of the will, for the device's next connection
 	if c.will != nil {
 		// A device that has come back, and a server that goes, are no reason for a will.
 		if e.word != "taken_over" && e.word != "shutdown" {
@@ -91,13 +92,17 @@ func (c *conn) closeSession(e ending) {
 			c.srv.wills.send(c.device(), c.ident, c.will, time.Duration(delay)*time.Second)
 		}
 		if e.word == "shutdown" || c.will.delay > 0 {
-			k.will = c.will
+			last = keep(c.will)
 		}
 	}
-	if b := k.append(nil); e.word != "taken_over" && (b != nil || c.saved) {
-		if err := c.sess.SaveCarrier(ctx, b); err != nil {
+	if e.word != "taken_over" && (last != nil || c.saved) {
+		if err := c.sess.SaveCarrier(ctx, last); err != nil {
 			c.log().Warn("session state not saved", "error", err)
 		}
 	}
-	c.sess.Close(ctx, delivery.CloseHow{Orderly: e.orderly, Reason: e.word, Forget: c.expiry == 0, LastIn: c.srv.clock.wallOf(c.lastIn.Load())})
+	how := delivery.CloseHow{Orderly: e.orderly, Reason: e.word, Forget: c.expiry == 0, LastIn: c.srv.clock.wallOf(c.lastIn.Load())}
+	if c.expiry != math.MaxUint32 {
+		how.KeepFor = time.Duration(c.expiry) * time.Second
+	}
+	c.sess.Close(ctx, how)
 }

@@ -27,8 +27,10 @@ type fakeEngine struct {
 	sessions map[string]*fakeSession // by user and device
 	carrier  map[string][]byte
 	epoch    map[string]uint32
+	until    map[string]time.Time // end of the kept session
 	closed   []delivery.CloseHow
 	posts    []post
+	held     [][]fakePublish
 	seq      uint64
 }
 
@@ -38,7 +40,7 @@ type post struct {
 }
 
 func newFakeEngine() *fakeEngine {
-	return &fakeEngine{sessions: make(map[string]*fakeSession), carrier: make(map[string][]byte), epoch: make(map[string]uint32)}
+	return &fakeEngine{sessions: make(map[string]*fakeSession), carrier: make(map[string][]byte), epoch: make(map[string]uint32), until: make(map[string]time.Time)}
 }
 
 // fakeSession is a session of the fake engine. mu is held during calls of the
@@ -99,10 +101,8 @@ func (e *fakeEngine) Open(ctx context.Context, id delivery.Identity, o delivery.
 	s := &fakeSession{e: e, id: id, key: key, o: o, gone: make(chan struct{})}
 	e.sessions[key] = s
 	e.epoch[key]++
-	info := delivery.OpenInfo{Epoch: e.epoch[key], Present: e.epoch[key] > 1 && !o.Clean, Carrier: e.carrier[key]}
-	if o.Clean {
-		info.Carrier = nil
-	}
+	info := delivery.OpenInfo{Epoch: e.epoch[key], Carrier: e.carrier[key]}
+	info.Present = e.until[key].After(time.Now()) && !o.Clean
 	return s, info, nil
 }
 
@@ -175,10 +175,29 @@ func (t *fakeTurn) Commit() {
 		t.e.route(batch)
 		return
 	}
-	go func() {
-		<-t.e.hold
-		t.e.route(batch)
-	}()
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	if t.e.held = append(t.e.held, batch); len(t.e.held) == 1 {
+		go t.e.routeHeld()
+	}
+}
+
+// routeHeld routes the batches that were held, in order.
+func (e *fakeEngine) routeHeld() {
+	<-e.hold
+	for {
+		e.mu.Lock()
+		batch := e.held[0]
+		e.mu.Unlock()
+		e.route(batch)
+		e.mu.Lock()
+		e.held = e.held[1:]
+		more := len(e.held) > 0
+		e.mu.Unlock()
+		if !more {
+			return
+		}
+	}
 }
 
 // route answers a batch in order and delivers it.
@@ -326,6 +345,13 @@ func (s *fakeSession) Close(_ context.Context, how delivery.CloseHow) {
 	s.e.mu.Lock()
 	defer s.e.mu.Unlock()
 	s.e.closed = append(s.e.closed, how)
+	switch delete(s.e.until, s.key); {
+	case how.Forget:
+	case how.KeepFor == 0:
+		s.e.until[s.key] = time.Now().Add(1 << 60)
+	default:
+		s.e.until[s.key] = time.Now().Add(how.KeepFor)
+	}
 	if s.e.sessions[s.key] == s {
 		delete(s.e.sessions, s.key)
 	}

@@ -70,7 +70,7 @@ func TestPanicClosesOneConnection(t *testing.T) {
 
 func TestShutdownTellsClientsAndClosesSessions(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
-		cfg := broker.Config{}
+		cfg := broker.Config{Linger: 50 * time.Millisecond}
 		m.cfg(&cfg)
 		e := newFakeEngine()
 		b, err := broker.NewForTest(cfg, e, nil)

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"strconv"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -147,7 +146,7 @@ func (c *conn) appendAnswer(b []byte, first byte, a *delivery.Answer) []byte {
 	default:
 		b = append(b, first, 0, byte(id>>8), byte(id), codeOK, 0)
 		b = append(b, packets.PropUser, 0, 2, 'i', 'd', 0, 36)
-		b = appendUUID(b, a.ID)
+		b = a.ID.AppendTo(b)
 		b = append(b, packets.PropUser, 0, 3, 's', 'e', 'q')
 		b = appendDecimal(b, int64(a.Seq))
 		b = append(b, packets.PropUser, 0, 2, 't', 's')
@@ -175,16 +174,6 @@ func appendDecimal(b []byte, n int64) []byte {
 	return b
 }
 
-func appendUUID(b []byte, id chat.MessageID) []byte {
-	for i, from := range [...]int{0, 4, 6, 8, 10} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		b = hex.AppendEncode(b, id[from:[...]int{4, 6, 8, 10, 16}[i]])
-	}
-	return b
-}
-
 // appendSent appends the message on u/{me}/sent that tells the outcome of a
 // publish. It is left out where it does not fit the client's Maximum Packet Size.
 func (c *conn) appendSent(b []byte, a *delivery.Answer) []byte {
@@ -202,27 +191,16 @@ func (c *conn) appendSent(b []byte, a *delivery.Answer) []byte {
 	return c.appendDelivery(b, &d, propsLen, remaining)
 }
 
-// appendOutcome appends {"cid","chat","seq","id","ts"} or {"cid","chat","error":{…}}.
+// appendOutcome appends the payload of a message on u/{me}/sent.
 func appendOutcome(b []byte, a *delivery.Answer) []byte {
-	b = append(b, '{')
-	if len(a.CID) > 0 {
-		b = append(appendJSON(append(b, `"cid":`...), a.CID), ',')
-	}
-	to := a.Chat
-	if len(to) == 0 {
-		to = a.Topic
-	}
-	if len(to) > 0 {
-		b = append(appendJSON(append(b, `"chat":`...), to), ',')
+	to := string(a.Chat)
+	if to == "" {
+		to = string(a.Topic)
 	}
 	if r := a.Refusal; r != nil {
-		b = appendError(append(b, `"error":`...), r)
-		return append(b, '}')
+		return chat.AppendSentError(b, a.CID, to, r.Code, r.Message)
 	}
-	b = strconv.AppendUint(append(b, `"seq":`...), a.Seq, 10)
-	b = append(appendUUID(append(b, `,"id":"`...), a.ID), '"')
-	b = strconv.AppendInt(append(b, `,"ts":`...), a.Time, 10)
-	return append(b, '}')
+	return chat.AppendSent(b, a.CID, to, a.Seq, a.ID, a.Time)
 }
 
 // Close ends the connection by decision of the engine.

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"crypto/rand"
-	"math"
 	"time"
 
 	"tidings/chat"
@@ -73,23 +72,11 @@ func (c *conn) open(ctx context.Context, k *connect) (delivery.OpenInfo, error) 
 		return info, err
 	}
 	c.sess = sess
-	before := parseKept(info.Carrier)
-	if info.Present && before.expired(c.srv.clock.wall()) {
-		// The MQTT session has ended while nobody was connected; what it left goes.
-		sess.Close(ctx, delivery.CloseHow{Orderly: true, Reason: "expired", Forget: true})
-		o.Clean = true
-		c.sess = nil
-		if sess, info, err = c.srv.engine.Open(ctx, c.ident, o); err != nil {
-			return info, err
-		}
-		c.sess = sess
-		info.Present = false
-	}
 	c.srv.wills.cancel(c.device())
 	if c.will = k.will; c.will != nil {
 		c.will.name(c.device(), info.Epoch)
 	}
-	now := kept{expiry: c.expiry, will: c.will}.append(nil)
+	now := keep(c.will)
 	c.saved = now != nil
 	if string(now) != string(info.Carrier) {
 		if err := sess.SaveCarrier(ctx, now); err != nil {
@@ -112,7 +99,7 @@ func (c *conn) welcome(k *connect, info delivery.OpenInfo) {
 		return // the session is closed with the connection
 	}
 	b := o.bufferLocked()
-	b.b = c.appendConnack(b.b, k, info.Present && !k.clean, told, c.expiry)
+	b.b = c.appendConnack(b.b, k, info.Present, told, c.expiry)
 	o.packets[typeConnack]++
 	o.started = true
 	o.mu.Unlock()
@@ -139,6 +126,3 @@ func (c *conn) device() deviceKey {
 	}
 	return k
 }
-
-// neverExpires is the session expiry interval of sessions without an end.
-const neverExpires = math.MaxUint32

@@ -128,7 +128,7 @@ func TestAtMostEightRequestsAtOnce(t *testing.T) {
 	r := &fakeRPC{gate: make(chan struct{})}
 	s := serve(t, mode{version: mqttest.V5}, broker.Config{}, newFakeEngine(), r)
 	c := s.dial("alice", "phone")
-	if _, err := c.Subscribe(t.Context(), "u/alice/#"); err != nil {
+	if _, err := c.Subscribe(t.Context(), "u/alice/rpc/#"); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(i int) byte {
@@ -155,6 +155,8 @@ func TestAtMostEightRequestsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.calls != 8 {
 		t.Errorf("%d calls", r.calls)
 	}
