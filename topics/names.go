@@ -55,7 +55,7 @@ func ValidRID[S string | []byte](s S) bool {
 }
 
 // ValidOperation tells whether s has the form of an operation's name:
-// [a-z]+(\.[a-z_]+)+, at most 64 bytes.
+// [a-z]+(\.[a-z_]+)*, at most 64 bytes: group.create, history.
 func ValidOperation[S string | []byte](s S) bool {
 	if len(s) > MaxName {
 		return false
@@ -71,7 +71,7 @@ func ValidOperation[S string | []byte](s S) bool {
 			return false
 		}
 	}
-	return dots > 0 && part > 0
+	return part > 0
 }
 
 func alnum(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }

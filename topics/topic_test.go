@@ -32,6 +32,7 @@ func TestParse(t *testing.T) {
 		{"u/bob/rpc/app/7", topics.UserRPC, "bob", "app/7"},
 		{"u/bob/rpc/1/2/3/4/5", topics.UserRPC, "bob", "1/2/3/4/5"},
 		{"rpc/group.create", topics.RPC, "group.create", ""},
+		{"rpc/history", topics.RPC, "history", ""},
 		{"rpc/a.b_c.d", topics.RPC, "a.b_c.d", ""},
 	} {
 		got := topics.Parse(tt.topic)
@@ -58,7 +59,7 @@ func TestParseRefuses(t *testing.T) {
 		"u/bob/Typing", "u/bob/typing/", "u/bob/typing/x", "u/bob/unknown", "g/team/presence", "g/team/sent",
 		"g/team/rpc/1", "u/+", "u/#", "u/bob/#", "u/bob/rpc", "u/bob/rpc/", "u/bob/rpc/+", "u/bob/rpc/a#",
 		"u/bob/rpc/\x00", "u/bob/rpc/\xff", "u/bob/rpc/1/2/3/4/5/6", "x/bob", "$SYS/x", "ub/x",
-		"rpc", "rpc/", "rpc/group", "rpc/group.", "rpc/.create", "rpc/group..create", "rpc/Group.create",
+		"rpc", "rpc/", "rpc/group.", "rpc/.create", "rpc/group..create", "rpc/Group.create",
 		"rpc/group.create/x", "rpc/gr_oup.create", "rpc/group.+", "rpc/" + strings.Repeat("a", 64) + ".b",
 		"u/" + strings.Repeat("a", 65), "u/bob\x00", "u/b\xc3\xb6b",
 	} {
