@@ -21,6 +21,7 @@ type fakeEngine struct {
 	judge func(p *delivery.Publish) *delivery.Refusal // nil: everything is accepted
 	hold  chan struct{}                               // publishes are answered once it is closed; nil: at once
 	panic func(p *delivery.Publish)                   // called in Turn.Publish
+	eager bool                                        // publishes are answered before Turn.Publish returns
 	subs  func(s delivery.Subscription) *delivery.Refusal
 
 	mu       sync.Mutex
@@ -155,14 +156,19 @@ func (t *fakeTurn) Publish(s broker.SessionForTest, p *delivery.Publish) {
 	} else if t.e.judge != nil {
 		f.a.Refusal = t.e.judge(p)
 	}
-	f.s.pending.Add(1)
-	t.pending = append(t.pending, f)
+	t.add(f)
 }
 
 func (t *fakeTurn) Answer(s broker.SessionForTest, id uint16, qos byte, r *delivery.Refusal) {
 	f := fakePublish{s: s.(*fakeSession), a: delivery.Answer{PacketID: id, QoS: qos, Refusal: r}}
+	t.add(f)
+}
+
+func (t *fakeTurn) add(f fakePublish) {
 	f.s.pending.Add(1)
-	t.pending = append(t.pending, f)
+	if t.pending = append(t.pending, f); t.e.eager {
+		t.Commit()
+	}
 }
 
 func (t *fakeTurn) Commit() {
