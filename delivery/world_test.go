@@ -21,9 +21,12 @@ import (
 type world struct {
 	t     testing.TB
 	store storage.Store
+	gate  *gate // between the store and the present engine
 	e     *delivery.Engine
 	cfg   delivery.Config
 	ids   map[string]chat.UserID
+
+	plugins []any // besides the authenticator, from the next start on
 }
 
 func newWorld(t testing.TB, users ...string) *world {
@@ -55,12 +58,13 @@ func (w *world) addUser(name string) {
 
 func (w *world) start() {
 	w.t.Helper()
-	set, err := hooks.NewSet(slog.New(slog.NewTextHandler(w.t.Output(), nil)), believer{w})
+	set, err := hooks.NewSet(slog.New(slog.NewTextHandler(w.t.Output(), nil)), append([]any{believer{w}}, w.plugins...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	cfg := w.cfg
-	cfg.Store, cfg.Plugins = w.store, set
+	w.gate = newGate(w.store)
+	cfg.Store, cfg.Plugins = w.gate, set
 	cfg.Log = slog.New(slog.NewTextHandler(w.t.Output(), nil))
 	if w.e, err = delivery.New(cfg); err != nil {
 		w.t.Fatal(err)
@@ -86,6 +90,23 @@ func (w *world) restart() {
 	w.t.Helper()
 	w.stop()
 	w.start()
+}
+
+// crash ends the engine as a killed process would: what it has not stored by now
+// is lost. A new engine starts over the same store; the devices that were
+// connected get nothing any more.
+func (w *world) crash() {
+	w.t.Helper()
+	w.gate.kill()
+	old := w.e
+	w.start()
+	w.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := old.Shutdown(ctx); err != nil {
+			w.t.Errorf("shutdown of a crashed engine: %v", err)
+		}
+	})
 }
 
 func (w *world) actor(user string) hooks.Actor {
@@ -120,6 +141,7 @@ type device struct {
 	closed  delivery.Reason
 	hold    bool // do not acknowledge
 	stuck   bool // no room in the output
+	largest int  // bytes of payload that the device takes; zero: any
 }
 
 // got is a delivery as the device saw it.
@@ -159,6 +181,9 @@ func (d *device) Deliver(v *delivery.Delivery) delivery.DeliverResult {
 	if d.stuck {
 		return delivery.NoRoom
 	}
+	if d.largest > 0 && len(v.Payload) > d.largest {
+		return delivery.TooLarge
+	}
 	d.got = append(d.got, got{
 		string(v.Topic), string(v.ReplyTo), string(v.Payload), v.Tag, v.QoS, v.Dup, v.Retain, v.Expiry, slices.Clone(v.Filters),
 	})
@@ -196,6 +221,9 @@ type option func(*delivery.OpenOptions, *device)
 func temporary(o *delivery.OpenOptions, _ *device) { o.Temporary = true }
 func clean(o *delivery.OpenOptions, _ *device)     { o.Clean = true }
 func holding(_ *delivery.OpenOptions, d *device)   { d.hold = true }
+
+// receiving limits what may be outstanding, as Receive Maximum does.
+func receiving(n int) option { return func(o *delivery.OpenOptions, _ *device) { o.Window = n } }
 
 // connect opens a session without subscribing.
 func (w *world) connect(user, name string, opts ...option) *device {
