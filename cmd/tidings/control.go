@@ -13,7 +13,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
+	"time"
 
 	"tidings/api"
 	"tidings/delivery"
@@ -34,6 +36,9 @@ type control struct {
 	dir  *os.File // keeps a short name of the directory alive; nil: not needed
 	path string
 	http *http.Server
+
+	cancel context.CancelFunc // ends the calls
+	calls  sync.WaitGroup     // under way
 }
 
 // status tells an operator which server he talks to.
@@ -81,8 +86,17 @@ func listenControl(data string, ops *api.Table, who func() status) (*control, er
 	c.ln = ln
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { controlAnswer(w, http.StatusOK, who()) })
-	mux.HandleFunc("POST /v1/{operation}", func(w http.ResponseWriter, r *http.Request) { controlCall(w, r, ops) })
-	c.http = &http.Server{Handler: mux, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, ErrorLog: quietHTTP}
+	mux.HandleFunc("POST /v1/{operation}", func(w http.ResponseWriter, r *http.Request) {
+		c.calls.Add(1)
+		defer c.calls.Done()
+		controlCall(w, r, ops)
+	})
+	var ctx context.Context
+	ctx, c.cancel = context.WithCancel(context.Background())
+	c.http = &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, ErrorLog: quietHTTP,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
 	return c, nil
 }
 
@@ -108,13 +122,33 @@ func controlAnswer(w http.ResponseWriter, code int, v any) {
 
 func (c *control) serve() error { return c.http.Serve(c.ln) }
 
-// close ends the socket and waits for the calls under way, as long as ctx allows.
-func (c *control) close(ctx context.Context) {
+// callGrace is how long a call may go on when the server is asked to stop.
+const callGrace = time.Second
+
+// close ends the socket and waits for the calls under way: they are given
+// callGrace, then cancelled. An error means that one has not ended with ctx.
+func (c *control) close(ctx context.Context) error {
+	defer c.release()
+	defer c.cancel()
 	_ = os.Remove(c.path) // first, so that no operator finds it; a leftover does no harm
-	if c.http.Shutdown(ctx) != nil {
-		_ = c.http.Close() // it ends what did not end by itself
+	grace, stop := context.WithTimeout(ctx, callGrace)
+	defer stop()
+	if c.http.Shutdown(grace) == nil {
+		return nil
 	}
-	c.release()
+	c.cancel()
+	_ = c.http.Close() // Shutdown has told what is wrong
+	ended := make(chan struct{})
+	go func() {
+		c.calls.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (c *control) release() {

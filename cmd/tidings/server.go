@@ -36,7 +36,7 @@ type server struct {
 	http    *http.Server
 	control *control
 
-	files   uint64 // that may be open at once, as far as known
+	files uint64 // that may be open at once, as far as known
 
 	draining atomic.Bool
 	work     sync.WaitGroup
@@ -176,24 +176,31 @@ func (s *server) watch(ctx context.Context) {
 }
 
 // close stops accepting, tells the clients, writes what is waiting and closes the
-// store, within shutdownTime.
+// store, within shutdownTime. Where something does not end in time the store is
+// left as a crash would leave it: nothing that was acknowledged is lost by that, and
+// closing it under somebody's hands would be worse.
 func (s *server) close() error {
 	s.draining.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	var errs []error
 	clients, stop := context.WithTimeout(ctx, clientsTime)
+	defer stop()
 	if err := s.broker.Shutdown(clients); err != nil {
 		errs = append(errs, fmt.Errorf("close the connections: %w", err))
 	}
-	stop()
-	s.control.close(ctx)
-	if err := s.http.Shutdown(ctx); err != nil {
+	if err := s.control.close(clients); err != nil {
+		errs = append(errs, fmt.Errorf("end the operators' calls: %w", err))
+	}
+	if s.http.Shutdown(clients) != nil {
 		errs = append(errs, s.http.Close())
 	}
 	s.work.Wait()
-	if err := s.parts.close(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("close: %w", err))
+	if err := s.engine.Shutdown(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("write what is waiting: %w", err))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("not everything ended in time, the next start will recover the store: %w", err)
+	}
+	return s.store.Close()
 }
