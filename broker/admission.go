@@ -21,10 +21,23 @@ const (
 	admittedGone
 )
 
+// site is whom an address is counted for: itself, or for IPv6 its /64 network, of
+// which one customer has all.
+func site(a netip.Addr) netip.Addr {
+	if !a.Is6() || a.Is4In6() {
+		return a.Unmap()
+	}
+	p, err := a.WithZone("").Prefix(64)
+	if err != nil {
+		return a
+	}
+	return p.Addr()
+}
+
 // admit counts a new connection in, or tells why it is refused.
 func (s *Server) admit(c *conn) (refused string) {
 	a, cfg := &s.admission, &s.cfg
-	addr := c.remote.Addr()
+	addr := site(c.remote.Addr())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -55,7 +68,7 @@ func (a *admission) authenticated(c *conn) {
 
 func (a *admission) lessFreshLocked(c *conn) {
 	a.fresh--
-	addr := c.remote.Addr()
+	addr := site(c.remote.Addr())
 	if a.from[addr]--; a.from[addr] == 0 {
 		delete(a.from, addr)
 	}

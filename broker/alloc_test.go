@@ -13,6 +13,9 @@ import (
 // TestHotPathsDoNotAllocate covers PUBLISH and PUBACK on the way in, and their
 // counterparts on the way out.
 func TestHotPathsDoNotAllocate(t *testing.T) {
+	if raceDetector {
+		t.Log("pools lose buffers on purpose under the race detector: what they lend is not counted")
+	}
 	for _, version := range []byte{mqttest.V311, mqttest.V5} {
 		in := broker.NewInputForTest(t, version)
 		publish := mqttest.AppendPublish(nil, version, &mqttest.Publish{Topic: "u/bob", Payload: make([]byte, 200), QoS: 1, ID: 7})
@@ -33,7 +36,7 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 				f()
 				in.Discard()
 			})
-			if n > 0 {
+			if n > 0 && !raceDetector {
 				t.Errorf("MQTT level %d, %s: %v allocations", version, name, n)
 			}
 		}

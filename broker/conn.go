@@ -122,7 +122,6 @@ type conn struct {
 // peer is what CONNECT said about the client, where it is needed later.
 type peer struct {
 	client   string
-	clean    bool
 	assigned bool
 }
 

@@ -68,7 +68,7 @@ func serveReal(t *testing.T, m mode, users ...string) *server {
 	served := make(chan error, 1)
 	go func() { served <- b.ServeTCP(ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
 		defer cancel()
 		if err := b.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown of the broker: %v", err)

@@ -128,7 +128,7 @@ func FeedForTest(tb testing.TB, e EngineForTest, pieces [][]byte) string {
 		tb.Errorf("%d panics", n)
 	}
 	held := 0
-	if c.held != nil {
+	if c.held != nil && c.state != stateClosed {
 		held = len(c.held.b)
 	}
 	var out []byte

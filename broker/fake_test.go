@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -277,8 +278,8 @@ func (s *fakeSession) Subscribe(_ context.Context, subs []delivery.Subscription)
 	out := make([]*delivery.Refusal, len(subs))
 	for i, sub := range subs {
 		if _, err := topics.ParseFilter(sub.Filter, s.id.Actor.UserName); err != nil {
-			code := err.(*topics.Refusal).Code
-			out[i] = &delivery.Refusal{Code: code}
+			r, _ := errors.AsType[*topics.Refusal](err)
+			out[i] = &delivery.Refusal{Code: r.Code}
 			continue
 		}
 		if s.e.subs != nil {

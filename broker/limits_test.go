@@ -89,7 +89,7 @@ func TestShutdownTellsClientsAndClosesSessions(t *testing.T) {
 			clients = append(clients, s.dial(name, "phone"))
 		}
 		s.raw() // has sent nothing yet
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 		defer cancel()
 		if err := b.Shutdown(ctx); err != nil {
 			t.Fatal(err)
@@ -99,13 +99,13 @@ func TestShutdownTellsClientsAndClosesSessions(t *testing.T) {
 				t.Errorf("ended with %v", c.Err())
 			}
 		}
-		if err := <-served; err != broker.ErrClosed {
+		if err := <-served; !errors.Is(err, broker.ErrClosed) {
 			t.Error(err)
 		}
 		if len(e.closed) != 3 || e.closed[0].Reason != "shutdown" {
 			t.Errorf("closed %+v", e.closed)
 		}
-		if err := b.ServeTCP(ln); err != broker.ErrClosed {
+		if err := b.ServeTCP(ln); !errors.Is(err, broker.ErrClosed) {
 			t.Error(err)
 		}
 	})

@@ -35,7 +35,7 @@ func (c *conn) login(k *connect) {
 		return // the client has gone meanwhile
 	}
 	c.ident = id
-	c.peer = peer{client: k.client, clean: k.clean}
+	c.peer = peer{client: k.client}
 	if k.client == "" {
 		c.peer.assigned = true
 		if c.peer.client = id.Actor.DeviceName; c.peer.client == "" {

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -85,7 +86,7 @@ func (s *Server) poll(tcp *net.TCPConn) bool {
 	w := &pollWire{loop: l, fd: fd}
 	w.c = newConn(s, w, remote, "tcp")
 	if !s.register(w.c) {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return true
 	}
 	l.post(w)
@@ -96,7 +97,7 @@ func (s *Server) poll(tcp *net.TCPConn) bool {
 // client that acknowledges no bytes for userTimeout milliseconds is given up by the
 // kernel, which is what finds dead 3.1.1 clients without a keep alive.
 func detach(tcp *net.TCPConn, userTimeout int64) (fd int, err error) {
-	defer tcp.Close()
+	defer closeQuietly(tcp)
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -108,6 +109,9 @@ func detach(tcp *net.TCPConn, userTimeout int64) (fd int, err error) {
 	})
 	return fd, errors.Join(failed, err)
 }
+
+// closeQuietly closes what nobody will use any more, however that ends.
+func closeQuietly(c io.Closer) { _ = c.Close() }
 
 // pickLoop returns one of the loops, which it starts at the first call.
 func (s *Server) pickLoop() (*loop, error) {
@@ -131,7 +135,7 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	if err := unix.SetNonblock(epfd, true); err != nil {
-		unix.Close(epfd)
+		_ = unix.Close(epfd)
 		return nil, fmt.Errorf("epoll set: %w", err)
 	}
 	l := &loop{srv: s, epfd: epfd, file: os.NewFile(uintptr(epfd), "epoll"), conns: make(map[int32]*pollWire), buf: make([]byte, readSize), events: make([]unix.EpollEvent, 256)}
@@ -143,7 +147,7 @@ func newLoop(s *Server) (*loop, error) {
 		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, l.bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(l.bell)})
 	}
 	if err != nil {
-		l.file.Close()
+		closeQuietly(l.file)
 		return nil, fmt.Errorf("epoll set: %w", err)
 	}
 	return l, nil
@@ -181,8 +185,8 @@ func (l *loop) signal() {
 
 // run is the loop's goroutine. It ends when the server has stopped.
 func (l *loop) run() {
-	defer l.file.Close()
-	defer unix.Close(l.bell)
+	defer closeQuietly(l.file)
+	defer func() { _ = unix.Close(l.bell) }()
 	for {
 		n := l.wait()
 		for i := range l.events[:n] {
@@ -414,6 +418,6 @@ func (l *loop) close(w *pollWire) {
 	w.closed = true
 	delete(l.conns, int32(w.fd))
 	_ = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, w.fd, nil)
-	unix.Close(w.fd)
+	_ = unix.Close(w.fd)
 	l.release(w)
 }

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -61,12 +62,12 @@ func serve(t *testing.T, m mode, cfg broker.Config, e *fakeEngine, r broker.RPC)
 	served := make(chan error, 1)
 	go func() { served <- b.ServeTCP(ln) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 		defer cancel()
 		if err := b.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if err := <-served; err != broker.ErrClosed {
+		if err := <-served; !errors.Is(err, broker.ErrClosed) {
 			t.Errorf("serve: %v", err)
 		}
 		if n := b.Stats().Connections; n != 0 {

@@ -23,7 +23,7 @@ func serveWeb(t *testing.T, cfg broker.Config) (url string, b *broker.Server) {
 	}
 	h := httptest.NewServer(b.WebSocketHandler())
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 		defer cancel()
 		if err := b.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
