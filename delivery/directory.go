@@ -109,17 +109,19 @@ func (r *room) sessions() []*Session {
 	return r.live
 }
 
-func (r *room) join(s *Session) {
+// join lists a session, and tells whether it was not there before.
+func (r *room) join(s *Session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.has[s]; ok {
-		return
+		return false
 	}
 	if len(r.live) == cap(r.live) { // about to grow anyway
 		r.dropLocked(func(s *Session) bool { return s.over.Load() })
 	}
 	r.has[s] = struct{}{}
 	r.live = append(r.live, s)
+	return true
 }
 
 // drop takes the sessions for which gone is true out of the room.
@@ -175,9 +177,10 @@ func (r *rooms) open(id chat.ID) *room {
 	return rm
 }
 
-// join lists a session in the room of a group, if there is one.
-func (r *rooms) join(id chat.ID, s *Session) {
-	if rm := r.get(id); rm != nil {
-		rm.join(s)
-	}
+// join lists a session in the room of a group, if there is one. It tells whether
+// the session was not there before: then entries may have passed it by, and the
+// head has to be read again.
+func (r *rooms) join(id chat.ID, s *Session) bool {
+	rm := r.get(id)
+	return rm != nil && rm.join(s)
 }

@@ -105,9 +105,9 @@ func (b *batch) reset() {
 }
 
 const (
-	maxIdleBatchData  = 1 << 20
-	maxIdleBatchItems = 4096
-	maxPendingSize    = 8 << 20 // beyond it Turn.Commit waits
+	maxIdleBatchData  = 512 << 10
+	maxIdleBatchItems = 2048
+	maxPendingSize    = 2 << 20 // beyond it Turn.Commit waits
 	batchesInFlight   = 4
 )
 

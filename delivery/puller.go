@@ -421,9 +421,13 @@ func (w *puller) load(ctx context.Context, s *Session) error {
 	return nil
 }
 
-// line puts the chats of one page in line.
+// line puts the chats of one page in line. Rooms are joined first and their heads
+// read second: an entry that was routed before the session had joined is in the
+// log by then.
 func (w *puller) line(ctx context.Context, s *Session, tails []storage.Tail) error {
 	names := make([]string, len(tails))
+	var joined []chat.ID
+	var at []int
 	for i := range tails {
 		g := tails[i].Chat.Group()
 		if g == 0 {
@@ -436,8 +440,17 @@ func (w *puller) line(ctx context.Context, s *Session, tails []storage.Tail) err
 		if gs[0] != nil {
 			names[i] = gs[0].Name
 		}
-		if tails[i].Member.Role != chat.RoleNone {
-			w.e.rooms.join(tails[i].Chat, s)
+		if tails[i].Member.Role != chat.RoleNone && w.e.rooms.join(tails[i].Chat, s) {
+			joined, at = append(joined, tails[i].Chat), append(at, i)
+		}
+	}
+	if len(joined) > 0 {
+		infos, err := w.e.store.Chats(ctx, joined)
+		if err != nil {
+			return err
+		}
+		for n, i := range at {
+			tails[i].Head = max(tails[i].Head, infos[n].Head)
 		}
 	}
 	s.mu.Lock()
@@ -462,8 +475,8 @@ func (s *Session) tailLocked(t *storage.Tail, group string) {
 			return
 		}
 		p = s.positionLocked(t.Chat, cursor)
-		if s.aftercrash > 0 {
-			p.dupTo = cursor + uint64(s.aftercrash)
+		if s.aftercrash {
+			p.dupTo = t.Head
 		}
 	}
 	p.want = max(p.want, head)

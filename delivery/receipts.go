@@ -67,22 +67,32 @@ func remember[V any](m map[markKey]V, k markKey, v V) {
 	m[k] = v
 }
 
+// durable is raise for marks that are stored. What was told before the table knew
+// of the member, maybe by a process that has crashed, is in the store: nothing
+// less may be told.
+func (r *receipts) durable(ctx context.Context, k markKey, delivered, read uint64) (mark, bool, error) {
+	if !r.known(k) {
+		ws, err := r.e.store.Watermarks(ctx, k.chat, []chat.UserID{k.user})
+		if err != nil {
+			return mark{}, false, err
+		}
+		delivered, read = max(delivered, ws[0].Delivered), max(read, ws[0].Read)
+	}
+	m, news := r.raise(k, delivered, read)
+	return m, news, nil
+}
+
 // mark tells the other user of a direct chat, and a reader's other devices, how
 // far a user is. The marks given are durable. It may read the store.
 func (r *receipts) mark(ctx context.Context, id chat.ID, user chat.UserID, delivered, read uint64) {
 	if id.Kind() != chat.KindDirect {
 		return
 	}
-	k := markKey{id, user}
-	if !r.known(k) { // what was told before is in the store
-		ws, err := r.e.store.Watermarks(ctx, id, []chat.UserID{user})
-		if err != nil {
-			r.e.log.Error("cannot read watermarks for a receipt", "err", err)
-			return
-		}
-		delivered, read = max(delivered, ws[0].Delivered), max(read, ws[0].Read)
+	m, news, err := r.durable(ctx, markKey{id, user}, delivered, read)
+	if err != nil {
+		r.e.log.Error("cannot read watermarks for a receipt", "err", err)
+		return
 	}
-	m, news := r.raise(k, delivered, read)
 	if !news {
 		return
 	}
@@ -123,7 +133,11 @@ func (r *receipts) read(ctx context.Context, id chat.ID, user chat.UserID, seq u
 		r.mark(ctx, id, user, seq, seq)
 		return
 	}
-	m, news := r.raise(markKey{id, user}, seq, seq)
+	m, news, err := r.durable(ctx, markKey{id, user}, seq, seq)
+	if err != nil {
+		r.e.log.Error("cannot read watermarks for a receipt", "err", err)
+		return
+	}
 	us, err := r.e.accounts.withIDs(ctx, []chat.UserID{user})
 	gs, gerr := r.e.groups.withIDs(ctx, []chat.GroupID{g})
 	if !news || err != nil || gerr != nil || us[0] == nil || gs[0] == nil {

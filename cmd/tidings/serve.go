@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
-	"runtime/debug"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +38,11 @@ func (c *command) serve(ctx context.Context, cfg *config.Config, ready func(cont
 		log.Warn("unknown environment variable", "name", name, "nearest", near)
 	}
 	if c.getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		var tuning sync.WaitGroup
+		gcCtx, stop := context.WithCancel(ctx)
+		tuning.Go(func() { tuneGC(gcCtx) })
+		defer tuning.Wait()
+		defer stop()
 	}
 	files, err := raiseFileLimit()
 	if err != nil {
@@ -56,10 +60,6 @@ func (c *command) serve(ctx context.Context, cfg *config.Config, ready func(cont
 	s.files = files
 	return s.run(ctx, ready)
 }
-
-// gcPercent is Go's GOGC for a server that spends memory on speed: the live heap
-// is small.
-const gcPercent = 400
 
 // loopback tells whether only this machine can reach an address to listen on.
 func loopback(addr string) bool {
