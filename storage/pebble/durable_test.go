@@ -1,9 +1,11 @@
 package pebble_test
 
 import (
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -43,6 +45,7 @@ func TestReadersSeeDurableOnly(t *testing.T) {
 		done <- s.Append(t.Context(), b)
 	}()
 	<-syncing
+	waitApplied(t, s, fresh, 1) // the last of the batch
 	checkSeen(t, s, old, 1)
 	checkSeen(t, s, fresh, 0)
 	hold.Store(nil)
@@ -52,6 +55,23 @@ func TestReadersSeeDurableOnly(t *testing.T) {
 	}
 	checkSeen(t, s, old, 3)
 	checkSeen(t, s, fresh, 1)
+}
+
+// waitApplied waits until the database shows the entry, though it is not durable.
+func waitApplied(t *testing.T, s *pebble.Store, id chat.ID, want uint64) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+		got, err := s.Applied(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the database shows %d, want %d", got, want)
+		}
+	}
 }
 
 // checkSeen asks for the head of a chat in every way there is.

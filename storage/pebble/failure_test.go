@@ -81,15 +81,16 @@ func TestDiskFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			testBrokenDisk(t, s, func() { broken.Store(true) })
-			reported := headOf(t, s, direct)
+			reported := testBrokenDisk(t, s, func() { broken.Store(true) })
 			crashed := mem.CrashClone(vfs.CrashCloneCfg{})
 			if err := s.Close(); !errors.Is(err, storage.ErrReadOnly) {
 				t.Errorf("Close: %v", err)
 			}
 			s = open(t, "data", pebble.Options{FS: crashed})
-			if h := headOf(t, s, direct); h < reported {
-				t.Errorf("head after a power loss: %d, reported was %d", h, reported)
+			for id, n := range reported {
+				if h := headOf(t, s, id); h < n {
+					t.Errorf("head of %v after a power loss: %d, reported was %d", id, h, n)
+				}
 			}
 			if err := appendOne(s, direct, headOf(t, s, direct), "goes on"); err != nil {
 				t.Error(err)
@@ -99,7 +100,10 @@ func TestDiskFails(t *testing.T) {
 }
 
 // testBrokenDisk breaks the disk under appending and expects the store to notice.
-func testBrokenDisk(t *testing.T, s *pebble.Store, breakDisk func()) {
+// It returns how many entries of each chat were reported as stored.
+func testBrokenDisk(t *testing.T, s *pebble.Store, breakDisk func()) map[chat.ID]uint64 {
+	reported := map[chat.ID]uint64{direct: 10}
+	var mu sync.Mutex
 	for n := range uint64(10) {
 		if err := appendOne(s, direct, n, "x"); err != nil {
 			t.Fatal(err)
@@ -122,6 +126,9 @@ func testBrokenDisk(t *testing.T, s *pebble.Store, breakDisk func()) {
 				if got := headOf(t, s, id); got != n {
 					t.Errorf("head is %d, %d was the last reported", got, n)
 				}
+				mu.Lock()
+				reported[id] = n
+				mu.Unlock()
 				return
 			}
 		})
@@ -144,6 +151,7 @@ func testBrokenDisk(t *testing.T, s *pebble.Store, breakDisk func()) {
 	if err != nil || len(ms) != 10 {
 		t.Errorf("read afterwards: %d entries, %v", len(ms), err)
 	}
+	return reported
 }
 
 // TestDiskFull: near the end of the space data is refused, then cursors, then

@@ -114,6 +114,70 @@ func TestTrimmedIsGone(t *testing.T) {
 	}
 }
 
+// TestGarbageIsGone: values that usual compactions have left behind as garbage
+// leave the disk, and so do small ones that lie in used logs.
+func TestGarbageIsGone(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		size int
+	}{{"small values", 10}, {"values apart", 400}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, pebble.Options{MemTable: 256 << 10})
+			const secret = "the secret of entry"
+			fillers := 0
+			for n := uint64(0); n < 40; n++ {
+				word := "what is kept"
+				if n == 20 {
+					word = secret
+				}
+				b := &storage.Batch{Entries: []storage.Entry{entryOf(direct, n, word+strings.Repeat("#", c.size))}}
+				for range 100 {
+					e := entryOf(chat.GroupChat(9), uint64(fillers), strings.Repeat("+", c.size))
+					e.Message.CID = nil
+					b.Entries = append(b.Entries, e)
+				}
+				fillers += 100
+				if err := s.Append(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Trim(t.Context(), storage.Trim{Chat: direct, Strip: []uint64{21}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.CompactUsual(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(holders(t, dir, secret)) == 0 {
+				t.Fatal("a usual compaction does it, too: the test shows nothing")
+			}
+			if err := s.Compact(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if files := holders(t, dir, secret); len(files) > 0 {
+				t.Errorf("removed content is still in %v", files)
+			}
+		})
+	}
+}
+
+// TestForgetLeavesNoRows: what duplicates of forgotten entries were found by goes
+// with them.
+func TestForgetLeavesNoRows(t *testing.T) {
+	s := open(t, t.TempDir(), pebble.Options{})
+	for n := range uint64(10) {
+		if err := appendOne(s, direct, n, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Trim(t.Context(), storage.Trim{Chat: direct, Forget: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.CIDRows(direct); err != nil || n != 3 {
+		t.Errorf("%d rows for 3 entries, %v", n, err)
+	}
+}
+
 func TestCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, filepath.Join(dir, "data"), pebble.Options{})

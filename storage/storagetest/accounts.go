@@ -135,6 +135,7 @@ func testGroups(f *fixture) {
 	f.addUsers("team")
 	want := g
 	want.ID, want.Title, want.Removed, want.History = id, "T.", true, false
+	want.Invited = []chat.UserID{9, 4}
 	got, err := f.s.UpdateGroup(ctx, id, func(g *chat.Group) error {
 		*g = want
 		g.ID, g.Name, g.Creator, g.Created = 1234, "x", 4, time.Time{}

@@ -260,7 +260,14 @@ func (m *Model) DevicesOf(ctx context.Context, user chat.UserID) ([]chat.Device,
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(m.devices), func(d chat.Device) bool { return d.User != user }), nil
+	var devices []chat.Device
+	for _, d := range m.devices {
+		if d.User == user {
+			d.Token = bytes.Clone(d.Token)
+			devices = append(devices, d)
+		}
+	}
+	return devices, nil
 }
 
 // UpdateDevice implements storage.Devices.
@@ -303,7 +310,8 @@ func (m *Model) OpenSession(
 	before := d.Node
 	d.Epoch++
 	d.Node, d.Seen = node, nowMS
-	return *d, bytes.Clone(m.states[id]), before, nil
+	opened, _ := found(*d) // its token copied
+	return opened, bytes.Clone(m.states[id]), before, nil
 }
 
 // SaveSession implements storage.Devices.
@@ -340,7 +348,7 @@ func (m *Model) AddGroup(ctx context.Context, g chat.Group) (chat.GroupID, error
 		return 0, nil
 	}
 	g.ID = chat.GroupID(len(m.groups) + 1)
-	m.groups = append(m.groups, g)
+	m.groups = append(m.groups, cloneGroup(g))
 	return g.ID, nil
 }
 
@@ -357,7 +365,7 @@ func (m *Model) Groups(ctx context.Context, ids []chat.GroupID) ([]chat.Group, e
 	}
 	groups := make([]chat.Group, len(ids))
 	for i, id := range ids {
-		groups[i] = pick(m.groups, func(g *chat.Group) bool { return g.ID == id })
+		groups[i] = cloneGroup(pick(m.groups, func(g *chat.Group) bool { return g.ID == id }))
 	}
 	return groups, nil
 }
@@ -371,7 +379,7 @@ func (m *Model) GroupsByName(ctx context.Context, names []string) ([]chat.Group,
 	}
 	groups := make([]chat.Group, len(names))
 	for i, name := range names {
-		groups[i] = m.groupNamed(name)
+		groups[i] = cloneGroup(m.groupNamed(name))
 	}
 	return groups, nil
 }
@@ -387,12 +395,12 @@ func (m *Model) UpdateGroup(ctx context.Context, id chat.GroupID, change func(*c
 		return chat.Group{}, storage.ErrNotFound
 	}
 	old := m.groups[id-1]
-	g := old
+	g := cloneGroup(old)
 	if err := change(&g); err != nil {
 		return chat.Group{}, err
 	}
 	g.ID, g.Name, g.Creator, g.Created = old.ID, old.Name, old.Creator, old.Created
-	m.groups[id-1] = g
+	m.groups[id-1] = cloneGroup(g)
 	return g, nil
 }
 
@@ -403,5 +411,14 @@ func (m *Model) ListGroups(ctx context.Context, after string, limit int) ([]chat
 	if err != nil {
 		return nil, err
 	}
-	return page(m.groups, func(g chat.Group) string { return g.Name }, after, limit), nil
+	groups := page(m.groups, func(g chat.Group) string { return g.Name }, after, limit)
+	for i := range groups {
+		groups[i] = cloneGroup(groups[i])
+	}
+	return groups, nil
+}
+
+func cloneGroup(g chat.Group) chat.Group {
+	g.Invited = slices.Clone(g.Invited)
+	return g
 }
