@@ -10,8 +10,9 @@
 //
 // Every method is safe for concurrent use unless it says otherwise. Slices and
 // structs that are handed in belong to the caller again when the call returns;
-// what comes out belongs to the caller. A context that ends early ends waiting,
-// not an effect under way.
+// what comes out belongs to the caller, an empty slice as nil. A limit below one
+// yields nothing where no default is named. A context that ends early ends
+// waiting, not an effect under way.
 //
 // The suite in storagetest checks every rule written here; each implementation
 // runs it.
@@ -57,8 +58,8 @@ type Accounts interface {
 	// too. The entry of an unknown name is the zero User.
 	UsersByName(ctx context.Context, names []string) ([]chat.User, error)
 
-	// UpdateUser changes one account: change sees the present state and may be
-	// called more than once; an error from it is returned as it is and nothing is
+	// UpdateUser changes one account: change sees the present state, may be
+	// called more than once and must not call the store; an error from it is returned as it is and nothing is
 	// stored. ID, Name and Created cannot be changed. Durable on return. The
 	// answer is the account as stored. ErrNotFound for an unknown id.
 	UpdateUser(ctx context.Context, id chat.UserID, change func(*chat.User) error) (chat.User, error)
@@ -108,7 +109,7 @@ type Devices interface {
 	// SaveSession stores the carrier's state of the session with that epoch;
 	// closed also ends the session (Node becomes "", Seen nowMS). A call with an
 	// epoch below the device's present one changes nothing and is no error.
-	// durable asks for durability on return.
+	// Durable asks for durability on return. ErrNotFound for an unknown device.
 	SaveSession(ctx context.Context, s SessionState) error
 }
 
@@ -147,7 +148,7 @@ type Groups interface {
 }
 
 // Log keeps the chats' logs. A chat needs no making: it is empty until its first
-// entry.
+// entry. Readers never see an entry before it is durable.
 type Log interface {
 	// Append stores a batch of entries and advances, and fills in each entry's
 	// Result. All that the results report is durable on return. Entries of one
@@ -241,7 +242,7 @@ type Entry struct {
 //     History is set.
 //   - Role not RoleNone, user a member: his role becomes Role.
 //   - RoleNone: his role becomes RoleNone and his open interval ends with this
-//     entry, which he still sees.
+//     entry, which he still sees. For one who is no member it does nothing.
 type MemberChange struct {
 	User    chat.UserID
 	Role    chat.Role
