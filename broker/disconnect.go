@@ -27,6 +27,7 @@ func (c *conn) onDisconnect(body []byte) byte {
 	} else {
 		e.word = "client_error"
 	}
+	c.sess.Leave()
 	c.end(e)
 	c.state = stateClosed
 	return 0

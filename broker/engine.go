@@ -26,6 +26,7 @@ type session interface {
 	Ack(tag uint16, refused bool) bool
 	Writable()
 	Released(packetID uint16) bool
+	Leave()
 	Close(ctx context.Context, how delivery.CloseHow)
 }
 

@@ -340,6 +340,8 @@ func (s *fakeSession) Writable() {
 	s.writable++
 }
 
+func (s *fakeSession) Leave() {}
+
 func (s *fakeSession) Released(id uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,6 +14,10 @@ type CloseHow struct {
 	LastIn  int64         // Unix milliseconds of the last packet received
 }
 
+// Leave tells that the client has sent DISCONNECT: what is answered from now on it
+// cannot know of. The carrier calls it when it reads the packet; it never blocks.
+func (s *Session) Leave() { s.leaving.Store(true) }
+
 // drainWait bounds how long Close waits for the answers of publishes under way.
 const drainWait = 5 * time.Second
 
@@ -73,8 +77,13 @@ func (s *Session) keepAtEnd(ctx context.Context, how CloseHow, unclean bool) err
 	if how.KeepFor > 0 {
 		st.Until = now.Add(how.KeepFor).UnixMilli()
 	}
-	if st.Unclean = unclean; !unclean { // else the router may still write to them
+	if unclean { // the router may still write to them
+		st.Sent = s.kept
+	} else {
 		st.Sent = s.unsettled(how.Orderly, how.LastIn, now.UnixMilli())
+	}
+	if unclean || s.poisoned || s.crashed && !how.Orderly && how.LastIn < s.opened+settleAfter.Milliseconds() {
+		st.Unclean, st.Epoch = true, s.closedAt // only the log knows
 	}
 	return s.keep(ctx, st, true, false)
 }

@@ -18,6 +18,8 @@ type committer struct {
 	wantUsers  []string // scratch of resolve
 	wantGroups []string
 	wantChats  []chat.ID
+
+	poisoned bool // this batch has an item of unknown outcome
 }
 
 // maxClaims bounds how often entries are appended again because another node was
@@ -50,6 +52,14 @@ func (c *committer) run() {
 
 // commit decides every item of the batch and makes durable what is to be.
 func (c *committer) commit(b *batch) {
+	c.poisoned = false
+	c.decide(b)
+	if c.poisoned {
+		c.dropBehind(b)
+	}
+}
+
+func (c *committer) decide(b *batch) {
 	ctx := c.e.ctx
 	now := time.Now().UnixMilli()
 	todo := c.allOf(b)
@@ -68,7 +78,7 @@ func (c *committer) commit(b *batch) {
 		}
 		b.number = c.e.progress.appending.Add(1)
 		if err := c.e.store.Append(ctx, &b.entries); err != nil {
-			c.failed(b, err)
+			c.failed(b, todo, err)
 			return
 		}
 		todo = c.settle(b)
@@ -213,31 +223,38 @@ func (c *committer) prepare(ctx context.Context, b *batch, todo []int32, now int
 			c.prepareEntry(b, i)
 			continue
 		}
+		if it.s != nil && it.s.poisoned { // by an item in front of it
+			it.dropped = true
+			continue
+		}
+		if it.kind == kindMessage && it.s != nil && it.qos > 0 && c.repeated(ctx, b, it) {
+			continue
+		}
 		if it.refusal = it.ledger.allows(it.kind, it.from()); it.refusal != nil {
 			continue
 		}
 		switch it.kind {
 		case kindMessage:
-			c.prepareMessage(ctx, b, i)
+			c.prepareMessage(b, i)
 		case kindRead:
 			c.prepareRead(b, it)
 		}
 	}
 }
 
-func (c *committer) prepareMessage(ctx context.Context, b *batch, i int32) {
-	it := &b.items[i]
-	if it.s != nil && it.qos > 0 {
-		found, err := c.e.firstSend(ctx, b, it)
-		if err != nil {
-			c.e.log.Error("cannot look for the first send of a repeated publish", "err", err)
-			it.refusal = refuseUnavailable
-			return
-		}
-		if found {
-			return
-		}
+// repeated answers a publish that was stored before. That comes in front of
+// authorisation: a refusal would say that it is not stored.
+func (c *committer) repeated(ctx context.Context, b *batch, it *item) bool {
+	found, err := c.e.firstSend(ctx, b, it)
+	if err != nil {
+		c.e.log.Error("cannot look for the first send of a repeated publish", "err", err)
+		c.poison(it)
 	}
+	return found || err != nil
+}
+
+func (c *committer) prepareMessage(b *batch, i int32) {
+	it := &b.items[i]
 	if it.id == (chat.MessageID{}) {
 		it.id = chat.NewMessageID(it.time)
 	}
@@ -326,7 +343,7 @@ func (c *committer) settle(b *batch) (again []int32) {
 			it.refusal = refuseInternal
 		}
 		if it.qos == 2 && it.s != nil && it.refusal == nil && r.Outcome != storage.Moved {
-			it.s.hold(it.pid, sentRow{it.pid, it.ledger.id, it.seq, it.time})
+			it.s.hold(it.pid, sentRow{PacketID: it.pid, Chat: it.ledger.id, Seq: it.seq, Time: it.time})
 		}
 	}
 	if len(again) > 0 { // the messages stored so far stay where the items point
@@ -339,7 +356,7 @@ func (c *committer) settle(b *batch) (again []int32) {
 // stored the senders are told; otherwise their connections end without an
 // answer, and whatever they have queued behind goes with them: they will send
 // again, and idempotence answers.
-func (c *committer) failed(b *batch, err error) {
+func (c *committer) failed(b *batch, todo []int32, err error) {
 	c.e.log.Error("append failed", "err", err, "entries", len(b.entries.Entries))
 	for i := range b.entries.Entries {
 		c.ledger.drop(b.entries.Entries[i].Message.Chat)
@@ -351,24 +368,37 @@ func (c *committer) failed(b *batch, err error) {
 	case errors.Is(err, storage.ErrReadOnly):
 		refusal = refuseUnavailable
 	}
-	for i := range b.items {
+	for _, i := range todo {
 		it := &b.items[i]
-		if it.refusal != nil || it.kind == kindAnswer || it.dropped || it.msg != nil || it.seq != 0 && it.kind == kindMessage {
-			continue
-		}
-		if refusal != nil {
-			it.refusal = refusal
-			continue
-		}
-		it.dropped = true
-		if it.s != nil && !it.s.poisoned {
-			it.s.poisoned = true
-			it.s.link.Close(ReasonUnknownOutcome)
+		switch {
+		case it.refusal != nil || it.dropped || it.seq != 0 && it.kind == kindMessage: // decided
+		case it.kind == kindTyping: // nothing of it was to be stored
+		case refusal != nil:
+			c.turnDown(it, refusal)
+		default:
+			c.poison(it)
 		}
 	}
-	if refusal == nil {
-		c.dropBehind(b)
+}
+
+// poison marks an item whose outcome nobody can know now: its connection ends
+// without an answer to it or to anything behind it.
+func (c *committer) poison(it *item) {
+	it.dropped, c.poisoned = true, true
+	if it.s != nil && !it.s.poisoned {
+		it.s.poisoned = true
+		it.s.link.Close(ReasonUnknownOutcome)
 	}
+}
+
+// turnDown refuses an item because of the store. That cannot be said of a
+// repetition: its first send may be stored.
+func (c *committer) turnDown(it *item, r *Refusal) {
+	if it.kind == kindMessage && it.dup && it.qos > 0 {
+		c.poison(it)
+		return
+	}
+	it.refusal = r
 }
 
 // dropBehind drops what connections have in this batch behind a publish of
@@ -383,8 +413,8 @@ func (c *committer) dropBehind(b *batch) {
 
 func (c *committer) refuse(b *batch, todo []int32, r *Refusal) {
 	for _, i := range todo {
-		if it := &b.items[i]; it.refusal == nil {
-			it.refusal = r
+		if it := &b.items[i]; it.refusal == nil && !it.dropped {
+			c.turnDown(it, r)
 		}
 	}
 }

@@ -56,6 +56,18 @@ func (s *Session) offer(l *live) {
 	}
 }
 
+// lookAgain has the heads read again: there is something in the inbox that no new
+// entry tells of, since the user has joined a group with its history.
+func (s *Session) lookAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.scope == nil || !s.inbox {
+		return
+	}
+	s.loading, s.load = true, true
+	s.wakeLocked()
+}
+
 // wantLocked returns what the session wants of a chat, nil for nothing.
 func (s *Session) wantLocked(id chat.ID, group string) *Want {
 	switch id.Kind() {

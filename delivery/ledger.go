@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"tidings/chat"
 	"tidings/storage"
@@ -36,6 +37,9 @@ type ledgerChat struct {
 	users  [2]*account // of a direct chat, in the order of the id; of events: the first
 	group  *group      // of a group chat
 	policy [2]*Refusal // of a direct chat: why users[i] may not write; nil: he may
+	shared bool        // policy depends on what chats the users share, so that it ages
+	readAt time.Time   // when policy was decided
+	from   uint64      // head at that time
 
 	head    uint64                    // as of the last batch
 	broken  *Refusal                  // why nothing can be done here: its users or group cannot be read
@@ -94,13 +98,32 @@ func newLedger(e *Engine) *ledger {
 	return &ledger{e: e, chats: make(map[chat.ID]*ledgerChat), applied: make(chan struct{})}
 }
 
-// get returns a chat that is in memory, nil if it is not.
+// sharedAge is how long a policy holds that depends on what chats two users share.
+const sharedAge = time.Second
+
+// get returns a chat that is in memory, nil if it is not or has to be read again.
 func (l *ledger) get(id chat.ID) *ledgerChat {
 	c := l.chats[id]
-	if c != nil {
-		l.order.touch(c)
+	if c == nil {
+		return nil
 	}
+	if c.outdated() {
+		l.drop(id)
+		return nil
+	}
+	l.order.touch(c)
 	return c
+}
+
+// outdated tells whether the policy of a direct chat has to be decided anew. It
+// ages where users may be written to by those who share a chat with them: groups
+// change behind the ledger's back, and who is refused may be answered by then.
+func (c *ledgerChat) outdated() bool {
+	if !c.shared {
+		return false
+	}
+	refuses := c.policy[0] != nil || c.policy[1] != nil
+	return refuses && c.head != c.from || time.Since(c.readAt) > sharedAge
 }
 
 // drop forgets a chat: it is read again when it is next needed.
@@ -226,7 +249,9 @@ func (l *ledger) readUsers(ctx context.Context, c *ledgerChat) error {
 	if len(us) == 1 {
 		return nil
 	}
+	c.readAt, c.from = time.Now(), c.head
 	for i := range c.users {
+		c.shared = c.shared || us[i].Writers == chat.AudienceShared
 		if c.policy[i], err = l.writePolicy(ctx, us[i], us[1-i]); err != nil {
 			return err
 		}

@@ -186,6 +186,9 @@ func (r *router) toGroup(it *item, m *chat.Message, from, device string) {
 		if ch.Role != chat.RoleNone {
 			for _, s := range r.e.directory.of(ch.User) {
 				rm.join(s)
+				if ch.History {
+					s.lookAgain()
+				}
 			}
 		}
 	}

@@ -29,10 +29,12 @@ type Session struct {
 	temporary  bool      // subscriptions end with the connection
 	crashed    bool      // sessions after closedAt were not closed in order
 	kept       []sentRow // unsettled publishes as loaded
-	closedAt   uint32    // last epoch whose packet state was stored
-	aftercrash int       // entries behind each cursor that may have been sent before: they carry DUP
+	closedAt   uint32    // last epoch whose packet state was stored, and with it all of its unsettled publishes
+	opened     int64     // Unix milliseconds
+	aftercrash bool      // what lies behind the cursors may have been sent before: it carries DUP
 
 	pending atomic.Int64  // publishes not yet answered
+	leaving atomic.Bool   // the client has sent DISCONNECT
 	closing atomic.Bool   // Close waits for pending to become zero
 	drained chan struct{} // closed when it has
 	drain   sync.Once

@@ -16,10 +16,11 @@ import (
 // session ends.
 type state struct {
 	Version    int             `json:"v"`
-	Epoch      uint32          `json:"e"`           // of the session that wrote it when it ended
-	Unclean    bool            `json:"u,omitempty"` // ended with publishes of unknown outcome
+	Epoch      uint32          `json:"e"`           // last session of which Sent has every unsettled publish
+	Unclean    bool            `json:"u,omitempty"` // later sessions may have more: they are looked for in the log
 	Persistent bool            `json:"p,omitempty"` // an MQTT session to be taken up again
 	Until      int64           `json:"x,omitempty"` // when that session expires, Unix milliseconds; zero: never
+	Again      bool            `json:"a,omitempty"` // what an earlier, crashed session has sent is not all fed again yet
 	Subs       []Subscription  `json:"s,omitempty"`
 	First      uint32          `json:"t,omitempty"` // number of the window's first slot
 	Window     []stateSlot     `json:"w,omitempty"`
@@ -63,7 +64,7 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 		s.e.log.Error("cannot read the kept state of a session", "err", err, "device", uint64(d.ID))
 		st = state{}
 	}
-	s.epoch, s.inbox = d.Epoch, d.Inbox
+	s.epoch, s.inbox, s.opened = d.Epoch, d.Inbox, now
 	s.closedAt = st.Epoch
 	s.crashed = openBefore != "" || st.Unclean
 	s.earlier, s.kept = st.Sent, st.Sent
@@ -71,6 +72,8 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	s.window.first = s.epoch * 8191 % tags
 	info := OpenInfo{Epoch: d.Epoch, Carrier: st.Carrier}
 	expired := st.Until != 0 && st.Until <= now
+	// Where the window was lost, what was outstanding may have been sent before.
+	s.aftercrash = !clean && (openBefore != "" || st.Again)
 	if clean || expired || !st.Persistent {
 		return info, nil
 	}
@@ -82,8 +85,6 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	s.restoreSubscriptions(st.Subs)
 	if openBefore == "" {
 		s.restoreWindow(&st)
-	} else { // lost: what was outstanding may have been sent before
-		s.aftercrash = s.limit
 	}
 	return info, nil
 }
@@ -123,9 +124,21 @@ func (s *Session) restoreWindow(st *state) {
 	s.resend = 0
 }
 
+// feedsAgainLocked tells whether entries that an earlier, crashed session may have
+// sent are still to be acknowledged.
+func (s *Session) feedsAgainLocked() bool {
+	for _, p := range s.chats {
+		if p.acked < p.dupTo {
+			return true
+		}
+	}
+	return false
+}
+
 // snapshotLocked returns the state to be kept.
 func (s *Session) snapshotLocked(persistent bool) state {
 	st := state{Version: stateVersion, Epoch: s.epoch, Persistent: persistent, Carrier: s.carrier}
+	st.Again = s.aftercrash && (s.loading || s.feedsAgainLocked())
 	if !persistent {
 		return st
 	}

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"tidings/chat"
@@ -54,11 +55,24 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]*Refusa
 	}
 	scope := scopeOf(all, s.id.Actor.UserName)
 	if scope.chats() && !s.id.Guest {
-		if err := s.ensureInbox(ctx); err != nil {
+		switch err := s.ensureInbox(ctx); {
+		case errors.Is(err, storage.ErrFull):
+			return refuseRest(refusals, refuseFull), nil
+		case err != nil:
 			return nil, err
 		}
 	}
 	return refusals, s.adopt(ctx, all, scope, widened(old, scope), states)
+}
+
+// refuseRest refuses what was granted until then.
+func refuseRest(refusals []*Refusal, with *Refusal) []*Refusal {
+	for i, r := range refusals {
+		if r == nil {
+			refusals[i] = with
+		}
+	}
+	return refusals
 }
 
 // check decides about one filter.

@@ -39,6 +39,10 @@ func (e *Engine) NewTurn() *Turn { return &Turn{e: e} }
 func (t *Turn) Publish(s *Session, p *Publish) {
 	it := t.next(s, p.PacketID, p.QoS)
 	it.topic = t.put(p.Topic)
+	if s.closing.Load() { // what is kept of the session may have been written already
+		it.dropped = true
+		return
+	}
 	if t.e.plugins.HasPublisher() {
 		t.asked = hooks.Publish{Topic: p.Topic, Payload: p.Payload, QoS: p.QoS}
 		if err := t.e.plugins.BeforePublish(&s.id.Actor, &t.asked); err != nil {

@@ -10,10 +10,10 @@ import (
 )
 
 // A publish without a cid is told from its repetition by its packet identifier.
-// It is settled when the client has shown that it knows the answer: by DISCONNECT,
-// by using the identifier again with DUP=0, or by sending anything 10 s after the
-// answer. What is unsettled when a connection ends is kept with the device for a
-// day. A PUBLISH with DUP=1 on a later connection that has the identifier, the chat
+// It is settled when the client has shown that it knows the answer: by DISCONNECT
+// behind the answer, by using the identifier again with DUP=0, or by sending
+// anything 10 s after the answer. What is unsettled when a connection ends is kept
+// with the device for a day. A PUBLISH with DUP=1 on a later connection that has the identifier, the chat
 // and the content of such a row is the same publish and gets the first answer.
 //
 // A row names the stored message, and the content is compared with that, so that
@@ -25,6 +25,7 @@ type sentRow struct {
 	Chat     chat.ID `json:"c"`
 	Seq      uint64  `json:"s"`
 	Time     int64   `json:"t"` // of the answer, Unix milliseconds
+	late     bool    // answered after the client had sent DISCONNECT: it cannot know
 }
 
 const (
@@ -39,9 +40,9 @@ func (s *Session) remember(it *item, cid bool) {
 	if it.qos == 2 || cid { // held until PUBREL, or told by the cid
 		return
 	}
-	row := sentRow{it.pid, it.ledger.id, it.seq, time.Now().UnixMilli()}
-	if len(s.sent) >= 2*rowsKept {
-		s.sent = s.sent[:copy(s.sent, s.sent[rowsKept:])]
+	row := sentRow{PacketID: it.pid, Chat: it.ledger.id, Seq: it.seq, Time: time.Now().UnixMilli(), late: s.leaving.Load()}
+	if len(s.sent) >= rowsKept+rowsKept/4 {
+		s.sent = s.sent[:copy(s.sent, s.sent[len(s.sent)-rowsKept:])]
 	}
 	if n := len(s.sent); n > 0 && n < rowsKept && row.Time-s.sent[n-1].Time > settleAfter.Milliseconds() {
 		s.sent = s.sent[:0] // all were settled by this publish
@@ -53,9 +54,6 @@ func (s *Session) remember(it *item, cid bool) {
 // called when the session is drained; lastIn is when the client last sent
 // anything.
 func (s *Session) unsettled(orderly bool, lastIn, now int64) []sentRow {
-	if orderly {
-		return nil
-	}
 	var rows []sentRow
 	used := make(map[uint16]bool)
 	add := func(r sentRow, fresh bool) {
@@ -63,6 +61,9 @@ func (s *Session) unsettled(orderly bool, lastIn, now int64) []sentRow {
 			return
 		}
 		used[r.PacketID] = true
+		if orderly && !r.late {
+			return
+		}
 		if fresh && lastIn < r.Time+settleAfter.Milliseconds() || !fresh && now-r.Time < rowsLifetime.Milliseconds() {
 			rows = append(rows, r)
 		}
@@ -94,7 +95,7 @@ func (e *Engine) firstSend(ctx context.Context, b *batch, it *item) (found bool,
 		return false, nil
 	}
 	for _, r := range s.earlier {
-		if r.PacketID != it.pid || r.Chat != it.ledger.id {
+		if r.PacketID != it.pid || r.Chat != it.ledger.id || it.time-r.Time >= rowsLifetime.Milliseconds() {
 			continue
 		}
 		msgs, err := e.store.Read(ctx, storage.Range{Chat: r.Chat, From: r.Seq, To: r.Seq, Limit: 1})
