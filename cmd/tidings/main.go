@@ -67,6 +67,9 @@ func run(ctx context.Context, args []string, io stdio, env []string) int {
 	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
 		fmt.Fprintln(io.err, "tidings:", line)
 	}
+	if errors.Is(err, storage.ErrCorrupt) {
+		fmt.Fprintln(io.err, "tidings: the data directory is damaged and was left as it is: look for a failing disk, and restore a backup")
+	}
 	return exitCode(err)
 }
 
