@@ -68,17 +68,6 @@ func (d *directory) leave(s *Session) (last bool) {
 	return len(old) == 1
 }
 
-// all returns every live session.
-func (d *directory) all() []*Session {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	var out []*Session
-	for _, s := range d.users {
-		out = append(out, s...)
-	}
-	return out
-}
-
 func (d *directory) revoked() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

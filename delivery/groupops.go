@@ -423,10 +423,10 @@ func (e *Engine) SetRole(ctx context.Context, a hooks.Actor, name string, member
 		var changes []storage.MemberChange
 		var changed []string
 		for _, u := range us {
-			switch has := c.members[u.ID]; {
-			case has == chat.RoleNone:
+			switch c.members[u.ID] {
+			case chat.RoleNone:
 				return nil, &Refusal{Code: CodeNotMember, Message: u.Name + " is not a member of this group"}
-			case has == role:
+			case role:
 				continue
 			}
 			changes = append(changes, storage.MemberChange{User: u.ID, Role: role})

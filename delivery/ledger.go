@@ -50,18 +50,6 @@ type ledgerChat struct {
 	weight       int
 }
 
-// topic returns the chat's topic as user sees it: what he publishes to.
-func (c *ledgerChat) topic(user chat.UserID) string {
-	switch {
-	case c.group != nil:
-		return c.group.topic
-	case c.users[1] == nil || c.users[0].ID != user:
-		return c.users[0].topic
-	default:
-		return c.users[1].topic
-	}
-}
-
 // allows returns nil if user may do a thing of that kind in the chat at its
 // present head. Marking a direct chat as read is always allowed, also to those
 // who may not write there any more.

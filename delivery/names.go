@@ -62,13 +62,6 @@ func (n *names[I, T]) cachedName(name []byte) *T {
 	return n.name[string(name)]
 }
 
-// cachedID returns what is in memory of an id, nil if nothing is.
-func (n *names[I, T]) cachedID(id I) *T {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	return n.id[id]
-}
-
 // named returns the snapshots of these names, in order; nil for unknown names.
 func (n *names[I, T]) named(ctx context.Context, list []string) ([]*T, error) {
 	return lookup(n, list, func(s string) *T { return n.name[s] }, func(miss []string) ([]*T, error) {

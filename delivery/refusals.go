@@ -5,7 +5,6 @@ var (
 	refuseNotAllowed   = &Refusal{Code: CodeNotAllowed, Message: "you may not write there"}
 	refuseNotYours     = &Refusal{Code: CodeNotAllowed, Message: "this topic is not yours"}
 	refuseUnknownTopic = &Refusal{Code: CodeUnknownTopic, Message: "there is no such topic"}
-	refuseServerOnly   = &Refusal{Code: CodeNotAllowed, Message: "only the server publishes on this topic"}
 	refuseTooLarge     = &Refusal{Code: CodeTooLarge, Message: "the message is larger than this server allows"}
 	refuseConflict     = &Refusal{Code: CodeConflict, Message: "this cid was used for another message"}
 	refuseFull         = &Refusal{Code: CodeStorageFull, Message: "the server has no space left; nothing was stored", Temporary: true}

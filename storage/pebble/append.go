@@ -63,7 +63,7 @@ func (s *Store) Append(ctx context.Context, b *storage.Batch) error {
 
 	for i := range b.Entries {
 		if err := a.entry(i); err != nil {
-			a.batch.Close()
+			_ = a.batch.Close() // nothing was written
 			return fmt.Errorf("append: %w", err)
 		}
 	}

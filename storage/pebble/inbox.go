@@ -169,7 +169,7 @@ func (f *follower) at(id chat.ID, buf []byte) ([]byte, error) {
 
 func (f *follower) close() {
 	if f.it != nil {
-		f.it.Close() // its errors were seen by the reads
+		_ = f.it.Close() // its errors were seen by the reads
 	}
 }
 

@@ -126,7 +126,7 @@ func TestGarbageIsGone(t *testing.T) {
 			s := open(t, dir, pebble.Options{MemTable: 256 << 10})
 			const secret = "the secret of entry"
 			fillers := 0
-			for n := uint64(0); n < 200; n++ {
+			for n := range uint64(200) {
 				word := "what is kept"
 				if n == 195 { // in the last of many logs
 					word = secret

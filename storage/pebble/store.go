@@ -161,7 +161,7 @@ const (
 // here: it refuses when the store takes no writes, and it asks the fence whether
 // the success that Pebble reports was real.
 func (s *Store) apply(ctx context.Context, b *pebble.Batch, need int64, sync *pebble.WriteOptions) error {
-	defer b.Close()
+	defer func() { _ = b.Close() }() // what matters is told by Commit
 	if err := ctx.Err(); err != nil {
 		return err
 	}

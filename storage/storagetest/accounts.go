@@ -75,7 +75,7 @@ func testUpdateUser(f *fixture) {
 
 	refusal := errors.New("no")
 	_, err = f.s.UpdateUser(ctx, id, func(u *chat.User) error { u.Title = "B."; return refusal })
-	if err != refusal {
+	if !errors.Is(err, refusal) {
 		f.Errorf("error of change came back as %v", err)
 	}
 	_, err = f.s.UpdateUser(ctx, 4711, func(*chat.User) error { return nil })

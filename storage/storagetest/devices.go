@@ -74,7 +74,7 @@ func testUpdateDevice(f *fixture) {
 	f.ok(err)
 	equal(f, "answer of UpdateDevice", got, want)
 	refusal := errors.New("no")
-	if _, err := f.s.UpdateDevice(ctx, id, func(d *chat.Device) error { d.Inbox = false; return refusal }); err != refusal {
+	if _, err := f.s.UpdateDevice(ctx, id, func(d *chat.Device) error { d.Inbox = false; return refusal }); !errors.Is(err, refusal) {
 		f.Errorf("error of change came back as %v", err)
 	}
 	if _, err := f.s.UpdateDevice(ctx, 999, func(*chat.Device) error { return nil }); !errors.Is(err, storage.ErrNotFound) {

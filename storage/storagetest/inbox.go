@@ -106,7 +106,8 @@ func testAdvance(f *fixture) {
 	}
 	// Several of one row in one call.
 	f.ok(f.s.Advance(ctx, []storage.Advance{
-		{Chat: direct, User: 1, Device: 8, Cursor: 20}, {Chat: direct, User: 1, Device: 8, Cursor: 13},
+		{Chat: direct, User: 1, Device: 8, Cursor: 20},
+		{Chat: direct, User: 1, Device: 8, Cursor: 13},
 		{Chat: direct, User: 2, Read: 33},
 	}))
 	f.twice(func() {
