@@ -65,7 +65,11 @@ func (w *netWire) writeWithin(b []byte, d time.Duration) (int, error) {
 	if err := w.conn.SetWriteDeadline(time.Now().Add(d)); err != nil {
 		return 0, err
 	}
-	return w.conn.Write(b)
+	n, err := w.conn.Write(b)
+	if err == nil && w.try != nil {
+		err = w.conn.SetWriteDeadline(time.Time{}) // an old deadline would fail the next write that does not block
+	}
+	return n, err
 }
 
 func (w *netWire) full() { w.c.writeOn() }

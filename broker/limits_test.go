@@ -149,7 +149,7 @@ func TestAcceptErrorsDoNotEndTheListener(t *testing.T) {
 
 func TestSlowClientGetsNoRoomAndThenMore(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
-		s := serve(t, m, broker.Config{OutputLimit: 10_000}, newFakeEngine(), nil)
+		s := serve(t, m, broker.Config{OutputLimit: 10_000, WriteTimeout: 300 * time.Millisecond}, newFakeEngine(), nil)
 		c := s.raw()
 		c.login(mqttest.Options{Version: m.version, ClientID: "c", User: "alice", Password: "alice", Clean: true})
 		c.send(mqttest.AppendSubscribe(nil, m.version, 1, nil, []mqttest.Subscription{{Filter: "u/alice"}}), 0)
@@ -180,8 +180,13 @@ func TestSlowClientGetsNoRoomAndThenMore(t *testing.T) {
 		}) {
 			t.Error("Writable was not called")
 		}
+		<-time.After(400 * time.Millisecond) // beyond the deadlines of the writes so far
 		if r := session.deliver("u/alice", body); r != delivery.Delivered {
 			t.Error(r)
+		}
+		session.o.Link.Flush()
+		if _, got := c.packet(); len(got) < 4000 {
+			t.Errorf("packet of %d bytes", len(got))
 		}
 	})
 }

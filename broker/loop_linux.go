@@ -385,6 +385,7 @@ func (l *loop) settle(w *pollWire) {
 		return
 	}
 	if !w.busy && !c.finishing {
+		l.lastWords(w)
 		l.ending = append(l.ending, w)
 	}
 	if w.closed {
@@ -407,6 +408,24 @@ func (l *loop) settle(w *pollWire) {
 		}
 	}
 	l.close(w)
+}
+
+// lastReads bounds what is still taken from a connection that has ended.
+const lastReads = 4
+
+// lastWords takes what had arrived when the connection was ended from our side:
+// an acknowledgement among it counts, and must not cost the device a repetition.
+func (l *loop) lastWords(w *pollWire) {
+	for range lastReads {
+		if w.closed || w.eof || w.c.resting() {
+			return
+		}
+		n, err := unix.Read(w.fd, l.buf)
+		if err != nil || n <= 0 {
+			return
+		}
+		w.c.input(l.buf[:n], &l.round)
+	}
 }
 
 // close closes the descriptor, unless somebody is writing to it: the end of that

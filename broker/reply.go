@@ -33,6 +33,11 @@ func (r *reply) send(payload []byte) {
 	c.Flush()
 }
 
+// answerRoom is up to how many times the output limit answers find room: deliveries,
+// which come again, may fill the output once, and whoever asked meanwhile would
+// wait in vain.
+const answerRoom = 2
+
 // deliverAnswer appends a PUBLISH with Correlation Data; false if it was not.
 func (c *conn) deliverAnswer(d *delivery.Delivery, correlation []byte) bool {
 	o := &c.out
@@ -44,7 +49,7 @@ func (c *conn) deliverAnswer(d *delivery.Delivery, correlation []byte) bool {
 		extra = 1 + 2 + len(correlation)
 		remaining += extra + varintLen(propsLen+extra) - varintLen(propsLen)
 	}
-	if o.ended || o.dead || c.maxPacket > 0 && 1+varintLen(remaining)+remaining > c.maxPacket || o.pendingLocked() >= c.srv.cfg.OutputLimit {
+	if o.ended || o.dead || c.maxPacket > 0 && 1+varintLen(remaining)+remaining > c.maxPacket || o.pendingLocked() >= answerRoom*c.srv.cfg.OutputLimit {
 		return false
 	}
 	b := o.bufferLocked()
