@@ -72,6 +72,7 @@ func (c *conn) finish() {
 		return
 	}
 	c.finishing = true
+	c.job = nil // of what came behind the end; none runs
 	c.release()
 	e, _ := c.ended()
 	c.srv.counters.close(e.word)
