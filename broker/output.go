@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+	"os"
 	"sync"
 	"time"
 )
@@ -108,7 +110,7 @@ func (c *conn) writeLocked() {
 		c.srv.counters.bytesOut.Add(uint64(n))
 		o.mu.Lock()
 		if err != nil {
-			c.writeFailedLocked()
+			c.writeFailedLocked("error")
 			return
 		}
 		if n > 0 {
@@ -176,10 +178,11 @@ func (c *conn) writtenLocked() {
 	}
 }
 
-// writeFailedLocked is writtenLocked after an error of the network.
-func (c *conn) writeFailedLocked() {
+// writeFailedLocked is writtenLocked after an error of the network. word is the
+// reason for the connection's end.
+func (c *conn) writeFailedLocked(word string) {
 	c.out.dead = true
-	first := c.endLocked(ending{word: "error", abrupt: true})
+	first := c.endLocked(ending{word: word, abrupt: true})
 	c.writtenLocked()
 	if first {
 		c.wire.wake()
@@ -202,7 +205,11 @@ func (c *conn) writeBlocking() {
 		c.srv.counters.bytesOut.Add(uint64(n))
 		o.mu.Lock()
 		if err != nil {
-			c.writeFailedLocked()
+			word := "error"
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				word = "write_timeout"
+			}
+			c.writeFailedLocked(word)
 			return
 		}
 		o.off += n

@@ -20,10 +20,10 @@ import (
 func TestLastWordsReachAClientThatStillSends(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		s := serve(t, m, broker.Config{}, newFakeEngine(), nil)
-		for range 5 {
+		for range 3 {
 			c := s.raw()
 			c.login(mqttest.Options{Version: m.version, ClientID: "c", User: "alice", Password: "alice", Clean: true})
-			c.send(append([]byte{0, 0}, make([]byte, 300_000)...), 0)
+			c.send(append([]byte{0, 0}, make([]byte, 8_000_000)...), 0)
 			want := map[byte]string{mqttest.V311: "", mqttest.V5: "e0028200"}[m.version]
 			if got := c.rest(); got != want {
 				t.Errorf("answered %q, want %q", got, want)
@@ -49,6 +49,9 @@ func TestClientThatTakesNothingIsGivenUp(t *testing.T) {
 			return s.engine.session("alice/c") == nil
 		}) {
 			t.Error("session still open")
+		}
+		if closed := s.broker.Stats().Closed; closed["write_timeout"] != 1 {
+			t.Errorf("closed: %v", closed)
 		}
 	})
 }
