@@ -49,6 +49,7 @@ config:
 cmd/*:      *
 bench/*:    *
 e2e/*:      *
+e2e:        internal/mqttest internal/mqttest/server
 internal/*: *
 
 # The engine and the api must be able to serve without MQTT, and mochi's traps stay behind the broker's checks.
