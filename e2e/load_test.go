@@ -144,7 +144,7 @@ func TestMemberThatReadsNothing(t *testing.T) {
 	g.bob.Disconnect()
 	flood("absent")
 	before := w.rss()
-	flood("absent again")
+	flood("absent.again")
 	without := w.rss() - before
 	before = w.rss()
 
