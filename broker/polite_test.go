@@ -23,7 +23,9 @@ func TestLastWordsReachAClientThatStillSends(t *testing.T) {
 		for range 3 {
 			c := s.raw()
 			c.login(mqttest.Options{Version: m.version, ClientID: "c", User: "alice", Password: "alice", Clean: true})
-			c.send(append([]byte{0, 0}, make([]byte, 8_000_000)...), 0)
+			if _, err := c.Write(append([]byte{0, 0}, make([]byte, 8_000_000)...)); err != nil {
+				t.Errorf("reset while sending: %v", err)
+			}
 			want := map[byte]string{mqttest.V311: "", mqttest.V5: "e0028200"}[m.version]
 			if got := c.rest(); got != want {
 				t.Errorf("answered %q, want %q", got, want)
