@@ -29,18 +29,18 @@ type (
 		Name     string    `json:"name,omitempty" doc:"Name for people."`
 		Presence string    `json:"presence,omitempty" doc:"online, away, busy or offline; left out where the caller may not see it."`
 		LastSeen int64     `json:"last_seen,omitempty" doc:"Unix milliseconds; left out while online, or where the caller may not see it."`
-		Settings *settings `json:"settings,omitempty" doc:"Of the caller himself only: {\"presence\",\"writers\",\"adders\",\"read_receipts\"}."`
+		Settings *settings `json:"settings,omitempty" doc:"Of the caller himself only."`
 	}
 	settings struct {
-		Presence     chat.Audience `json:"presence"`
-		Writers      chat.Audience `json:"writers"`
-		Adders       chat.Audience `json:"adders"`
-		ReadReceipts bool          `json:"read_receipts"`
+		Presence     chat.Audience `json:"presence" doc:"Who sees presence and last seen."`
+		Writers      chat.Audience `json:"writers" doc:"Who may write to the user."`
+		Adders       chat.Audience `json:"adders" doc:"Who may add the user to groups."`
+		ReadReceipts bool          `json:"read_receipts" doc:"The user sends and gets read receipts."`
 	}
 	settingsResult struct {
 		User     string   `json:"user" doc:"Name of the user."`
 		Name     string   `json:"name,omitempty" doc:"Name for people."`
-		Settings settings `json:"settings" doc:"What is in force now: {\"presence\",\"writers\",\"adders\",\"read_receipts\"}."`
+		Settings settings `json:"settings" doc:"What is in force now."`
 	}
 	blocksResult struct {
 		Users []string `json:"users" doc:"A page of names, in order."`

@@ -37,35 +37,35 @@ type (
 	}
 
 	chatsResult struct {
-		Chats []chatView `json:"chats" doc:"Chats, the most recent first; see there."`
+		Chats []chatView `json:"chats" doc:"A page of the chats, the most recent first."`
 		Next  int64      `json:"next,omitempty" doc:"What to pass as before for the next page."`
 	}
 	chatView struct {
-		Chat      string     `json:"chat"`
-		Title     string     `json:"title,omitempty"`
-		Head      uint64     `json:"head"`
-		Floor     uint64     `json:"floor"`
-		Unread    int        `json:"unread"`
-		Delivered uint64     `json:"delivered"`
-		Read      uint64     `json:"read"`
-		Peer      *peerMarks `json:"peer,omitempty"`
-		Retention string     `json:"retention,omitempty"`
-		Time      int64      `json:"ts"`
+		Chat      string     `json:"chat" doc:"Topic of the chat, as the caller sees it."`
+		Title     string     `json:"title,omitempty" doc:"Title of the group, or name for people of the other user."`
+		Head      uint64     `json:"head" doc:"Last seq."`
+		Floor     uint64     `json:"floor" doc:"First seq that may still have a body."`
+		Unread    int        `json:"unread" doc:"Messages of others behind read, 1,000 meaning that or more."`
+		Delivered uint64     `json:"delivered" doc:"The caller's own mark."`
+		Read      uint64     `json:"read" doc:"The caller's own mark."`
+		Peer      *peerMarks `json:"peer,omitempty" doc:"The other user's marks in a direct chat."`
+		Retention string     `json:"retention,omitempty" doc:"Of this chat; left out: the server's default."`
+		Time      int64      `json:"ts" doc:"Of the last entry, in Unix milliseconds."`
 
-		last []byte // envelope, passed on byte for byte as "last"
+		Last []byte `json:"-" key:"last" type:"envelope" doc:"The last entry that the caller may see; left out if there is none."`
 	}
 	peerMarks struct {
-		Delivered uint64 `json:"delivered"`
-		Read      uint64 `json:"read"`
+		Delivered uint64 `json:"delivered" doc:"Up to where the other user has it."`
+		Read      uint64 `json:"read" doc:"Up to where he has read."`
 	}
 	receiptsResult struct {
-		Members []memberMark `json:"members" doc:"A page of the members, in order of name: {\"user\",\"delivered\",\"read\"}."`
+		Members []memberMark `json:"members" doc:"A page of the members, in order of name."`
 		Next    string       `json:"next,omitempty" doc:"What to pass as after for the next page."`
 	}
 	memberMark struct {
-		User      string `json:"user"`
-		Delivered uint64 `json:"delivered"`
-		Read      uint64 `json:"read"`
+		User      string `json:"user" doc:"Name of the member."`
+		Delivered uint64 `json:"delivered" doc:"Up to where he has it; 0 where the caller may not know."`
+		Read      uint64 `json:"read" doc:"Up to where he has read; 0 where the caller may not know."`
 	}
 	historyResult struct {
 		Chat  string `json:"chat" doc:"As asked for."`
@@ -73,7 +73,7 @@ type (
 		Floor uint64 `json:"floor" doc:"First seq that may still have a body."`
 		More  bool   `json:"more" doc:"There are entries beyond this page, in the direction asked for."`
 
-		messages [][]byte // envelopes, passed on byte for byte as "messages"
+		Messages [][]byte `json:"-" key:"messages" type:"array of envelopes" doc:"In ascending order of seq. What retention has removed has stub instead of body."`
 	}
 )
 
@@ -82,7 +82,7 @@ func (h historyResult) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return splice(b, "messages", array(h.messages)), nil
+	return splice(b, "messages", array(h.Messages)), nil
 }
 
 func (l chatsResult) encode() ([]byte, error) {
@@ -92,8 +92,8 @@ func (l chatsResult) encode() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Chats[i].last != nil {
-			b = splice(b, "last", l.Chats[i].last)
+		if l.Chats[i].Last != nil {
+			b = splice(b, "last", l.Chats[i].Last)
 		}
 		views = append(views, b)
 	}
@@ -133,7 +133,7 @@ func chatOps(e *delivery.Engine) []Operation {
 		}),
 		read("history", "Returns entries of a chat, in ascending order of seq.", func(ctx context.Context, who delivery.Identity, in *historyGet) (historyResult, error) {
 			p, err := e.History(ctx, who.Actor, in.Chat, in.Before, in.After, in.Limit)
-			return historyResult{Chat: in.Chat, Head: p.Head, Floor: p.Floor, More: p.More, messages: p.Messages}, err
+			return historyResult{Chat: in.Chat, Head: p.Head, Floor: p.Floor, More: p.More, Messages: p.Messages}, err
 		}),
 	}
 }
@@ -156,7 +156,7 @@ func listChats(ctx context.Context, e *delivery.Engine, who delivery.Identity, i
 	for _, v := range views[:n] {
 		c := chatView{
 			Chat: v.Chat, Title: v.Title, Head: v.Head, Floor: v.Floor, Unread: v.Unread, Delivered: v.Delivered, Read: v.Read,
-			Retention: v.Retention, Time: v.Time, last: v.Last,
+			Retention: v.Retention, Time: v.Time, Last: v.Last,
 		}
 		if v.Peer != nil {
 			c.Peer = &peerMarks{v.Peer.Delivered, v.Peer.Read}

@@ -15,17 +15,19 @@ type (
 		KeepPassword bool   `json:"keep_password" doc:"Leave the password as it is all the same."`
 	}
 
+	// DeviceList is the result of device.list.
 	DeviceList struct {
-		Devices []DeviceInfo `json:"devices" doc:"Devices that are not revoked, in the order in which they were made; see there."`
+		Devices []DeviceInfo `json:"devices" doc:"Devices that are not revoked, in the order in which they were made."`
 	}
+	// DeviceInfo is one device of a user.
 	DeviceInfo struct {
-		Device     string `json:"device"`
-		Created    int64  `json:"created"`
-		Seen       int64  `json:"seen,omitempty"`
-		Online     bool   `json:"online"`
-		ByPassword bool   `json:"by_password"`
-		Inbox      bool   `json:"inbox"`
-		Current    bool   `json:"current,omitempty"`
+		Device     string `json:"device" doc:"Name, that is the client identifier."`
+		Created    int64  `json:"created" doc:"Unix milliseconds."`
+		Seen       int64  `json:"seen,omitempty" doc:"When it last connected or left, in Unix milliseconds; left out: never."`
+		Online     bool   `json:"online" doc:"It is connected now."`
+		ByPassword bool   `json:"by_password" doc:"It has come in by the user's password at least once."`
+		Inbox      bool   `json:"inbox" doc:"It has an inbox."`
+		Current    bool   `json:"current,omitempty" doc:"It is the caller's own device."`
 	}
 )
 

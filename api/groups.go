@@ -47,6 +47,7 @@ type (
 	seqResult struct {
 		Seq uint64 `json:"seq,omitempty" doc:"The entry in the group's log; left out if nothing changed."`
 	}
+	// GroupInfo is the result of group.get and group.show.
 	GroupInfo struct {
 		Group     string       `json:"group" doc:"Name."`
 		Title     string       `json:"title" doc:"Title for people."`
@@ -56,12 +57,13 @@ type (
 		Retention string       `json:"retention,omitempty" doc:"Of this group; left out: the server's default."`
 		Role      string       `json:"role,omitempty" doc:"The caller's role."`
 		Count     int          `json:"count" doc:"Number of members."`
-		Members   []MemberInfo `json:"members" doc:"A page of the members, in order of name: {\"user\",\"role\"}."`
+		Members   []MemberInfo `json:"members" doc:"A page of the members, in order of name."`
 		Next      string       `json:"next,omitempty" doc:"What to pass as after for the next page."`
 	}
+	// MemberInfo is one member of a group.
 	MemberInfo struct {
-		User string `json:"user"`
-		Role string `json:"role"`
+		User string `json:"user" doc:"Name of the member."`
+		Role string `json:"role" doc:"owner, admin or member."`
 	}
 )
 

@@ -15,13 +15,14 @@ type Operation struct {
 	Doc   string       // a sentence
 	Reads bool         // changes nothing, so that it may be repeated freely
 	In    reflect.Type // struct of the parameters: tags json, doc and required
-	Out   reflect.Type // struct of the result
+	Out   reflect.Type // struct of the result; tags json (or key and type) and doc
 
 	run func(ctx context.Context, who delivery.Identity, params []byte) ([]byte, error)
 }
 
 // result is a result that has a part to be passed on byte for byte, which
-// encoding/json would rewrite.
+// encoding/json would rewrite. That part's field has the tags key and type instead
+// of json.
 type result interface{ encode() ([]byte, error) }
 
 // nothing is the result of operations that have nothing to tell.
