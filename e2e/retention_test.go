@@ -124,7 +124,10 @@ func TestRetentionOfChats(t *testing.T) {
 	dave := w.online(ls[3], v5)
 	dave.texts(dave.me(), delivered)
 	dave.Disconnect()
-	w.cli("", "store", "compact")
+	eventually(t, "dave's cursor to be stored, and the text to be gone", func() bool {
+		w.cli("", "store", "compact")
+		return !w.onDisk(delivered)
+	})
 	w.gone(alice, user(ls[3]), delivered)
 	late := w.online(w.device(ls[2], "new"), v5)
 	if p := late.history(map[string]any{"chat": alice.me()}); len(p.Messages) != 2 || !p.Messages[0].Stub || p.Messages[1].text() != kept {
