@@ -40,7 +40,7 @@ func run(ctx context.Context) error {
 	targets := strings.Split(*names, ",")
 	var results []*scenario.Result
 	for round := range *rounds {
-		for _, mode := range strings.Split(*modes, ",") {
+		for mode := range strings.SplitSeq(*modes, ",") {
 			for _, name := range targets {
 				fmt.Fprintf(os.Stderr, "round %d: %s on %s\n", round+1, mode, name)
 				r, err := target.Use(ctx, name, opts, func(t target.Target) (*scenario.Result, error) {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"flag"
-	"io"
 	"log"
 	"log/slog"
 	"math"
@@ -40,7 +39,7 @@ func main() {
 	caps := mqtt.NewDefaultServerCapabilities()
 	caps.MaximumInflight = math.MaxUint16
 	caps.MaximumClientWritesPending = math.MaxUint16
-	s := mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s := mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.DiscardHandler)})
 	if err := s.AddHook(new(allowAll), nil); err != nil {
 		log.Fatal(err)
 	}

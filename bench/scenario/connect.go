@@ -15,7 +15,7 @@ func runReconnect(ctx context.Context, b *bench) error {
 	if err := f.connectAll(ctx, f.members); err != nil {
 		return err
 	}
-	each(f.members, func(m *member) error {
+	_ = each(f.members, func(m *member) error { // Drop cannot fail
 		m.client.Drop()
 		m.client = nil
 		return nil

@@ -125,7 +125,7 @@ func (f *fleet) connectAll(ctx context.Context, members []*member, more ...strin
 
 // disconnectAll ends the connections of members that have one, with DISCONNECT.
 func (f *fleet) disconnectAll(members []*member) {
-	each(members, func(m *member) error {
+	_ = each(members, func(m *member) error { // Disconnect cannot fail
 		if m.client != nil {
 			m.client.Disconnect()
 			m.client = nil

@@ -161,5 +161,5 @@ func (m *member) send(n int) {
 		m.queueLocked(m.client)
 	}
 	m.mu.Unlock()
-	m.client.Flush()
+	_ = m.client.Flush() // a broken connection shows in what does not come back
 }

@@ -74,7 +74,7 @@ func (t *tidings) Logins(ctx context.Context, users []string) ([]Login, error) {
 	}
 	made, err := t.srv.AddDevices(ctx, devices...)
 	if err != nil {
-		return nil, fmt.Errorf("%w (adding users: %v)", err, userErr)
+		return nil, fmt.Errorf("%w (adding users: %w)", err, userErr)
 	}
 	logins := make([]Login, len(made))
 	for i, l := range made {

@@ -199,7 +199,7 @@ func (c *Client) DisconnectWith(code byte, props *Properties) {
 	c.beginClose()
 	c.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
 	if c.out.add(func(b []byte) []byte { return AppendDisconnect(b, c.version, code, props) }) == nil {
-		c.out.flush()
+		_ = c.out.flush() // a peer that is gone needs no DISCONNECT
 	}
 	// Closing our sending side only, and reading on until the server closes, keeps the DISCONNECT from being overtaken by
 	// the RST that closing a socket with unread bytes would cause.

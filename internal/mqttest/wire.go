@@ -31,9 +31,6 @@ const (
 	V5   byte = 5
 )
 
-// maxRemaining is the largest remaining length that four length bytes can say.
-const maxRemaining = 268_435_455
-
 // ErrMalformed reports bytes from the peer that are no packet of the negotiated protocol level.
 var ErrMalformed = errors.New("malformed packet")
 
@@ -44,19 +41,6 @@ func appendVarint(b []byte, n int) []byte {
 		n >>= 7
 	}
 	return append(b, byte(n))
-}
-
-// varintLen is the number of bytes that appendVarint writes for n.
-func varintLen(n int) int {
-	switch {
-	case n < 1<<7:
-		return 1
-	case n < 1<<14:
-		return 2
-	case n < 1<<21:
-		return 3
-	}
-	return 4
 }
 
 // readVarint reads a variable byte integer. size is 0 when b ends too early and -1 when the fourth byte still says "more".
