@@ -173,3 +173,10 @@ func (r *rooms) join(id chat.ID, s *Session) bool {
 	rm := r.get(id)
 	return rm != nil && rm.join(s)
 }
+
+// leave takes a session out of the room of a group.
+func (r *rooms) leave(id chat.ID, s *Session) {
+	if rm := r.get(id); rm != nil {
+		rm.drop(func(o *Session) bool { return o == s })
+	}
+}

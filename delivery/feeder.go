@@ -33,7 +33,7 @@ func (s *Session) offer(l *live) {
 		return
 	}
 	id, seq := l.msg.Chat, l.msg.Seq
-	if s.loading {
+	if s.loading && !s.id.Guest { // to whom what is live is all there is
 		if s.wanted == nil {
 			s.wanted = make(map[chat.ID]uint64)
 		}
@@ -100,7 +100,7 @@ func (s *Session) wakeLocked() {
 		return
 	}
 	ready := s.load || s.loaded || s.resend >= 0 || s.behind[0].head != nil || s.behind[1].head != nil || s.behind[2].head != nil
-	if !ready || !s.load && !s.loaded && s.out > s.limit/2 {
+	if !ready || !s.load && !s.loaded && (s.out > s.limit/2 || s.crammedLocked()) {
 		return
 	}
 	s.queued = true
@@ -111,15 +111,12 @@ func (s *Session) wakeLocked() {
 // for it now.
 func (s *Session) sendLocked(p *position, l *live, w *Want, dup bool) bool {
 	d := l.d
-	*d = Delivery{Topic: append(d.Topic[:0], l.topic...), ReplyTo: append(d.ReplyTo[:0], l.reply...), Payload: l.payload, QoS: w.QoS, Filters: w.IDs, Dup: dup, Ordinary: true}
-	if l.msg.Expires != 0 {
-		left := l.msg.Expires - time.Now().UnixMilli()
-		if left <= 0 {
-			s.passLocked(p, l.msg.Seq, false)
-			return true
-		}
-		d.Expiry = uint32((left + 999) / 1000)
+	*d = Delivery{Topic: append(d.Topic[:0], l.topic...), ReplyTo: append(d.ReplyTo[:0], l.reply...), Payload: l.payload, QoS: w.QoS, Filters: w.IDs, Dup: dup && w.QoS > 0, Ordinary: true}
+	if expired(l.msg) {
+		s.passLocked(p, l.msg.Seq, false)
+		return true
 	}
+	d.Expiry = secondsLeft(l.msg)
 	if w.QoS == 0 {
 		return s.sendQoS0Locked(p, l)
 	}
@@ -139,15 +136,32 @@ func (s *Session) sendLocked(p *position, l *live, w *Want, dup bool) bool {
 		s.e.stats.TooLarge.Add(1)
 		s.passLocked(p, l.msg.Seq, false)
 		return true
-	case NoRoom:
+	case NoRoom, Closed: // for good, if closed
 		s.full = true
 	}
 	return false
 }
 
-// maxWindow bounds the window with deliveries of earlier connections included, so
-// that tags stay far from being used up.
+// expired tells whether a message's ttl has ended.
+func expired(m *chat.Message) bool { return m.Expires != 0 && m.Expires <= time.Now().UnixMilli() }
+
+// secondsLeft returns how long a message that has not expired may still be
+// delivered, in seconds rounded up; zero: for ever.
+func secondsLeft(m *chat.Message) uint32 {
+	if m.Expires == 0 {
+		return 0
+	}
+	return uint32(max(1, (m.Expires-time.Now().UnixMilli()+999)/1000))
+}
+
+// maxWindow bounds the window with deliveries of earlier connections included, and
+// those that are acknowledged behind one that is not, so that tags stay far from
+// being used up.
 const maxWindow = 8192
+
+// crammedLocked tells whether the window takes nothing before its first delivery
+// is acknowledged.
+func (s *Session) crammedLocked() bool { return s.resend < 0 && s.window.len() >= maxWindow }
 
 // deliverLocked gives the delivery to the link, without its body if the receiver
 // does not take packets that large.
@@ -165,10 +179,8 @@ func (s *Session) deliverLocked(l *live) (r DeliverResult, cut bool) {
 // when the bytes are written, and nothing counts as delivered.
 func (s *Session) sendQoS0Locked(p *position, l *live) bool {
 	switch r, _ := s.deliverLocked(l); r {
-	case NoRoom:
+	case NoRoom, Closed:
 		s.full = true
-		return false
-	case Closed:
 		return false
 	case TooLarge:
 		s.e.stats.TooLarge.Add(1)
@@ -186,16 +198,17 @@ func (s *Session) sendQoS0Locked(p *position, l *live) bool {
 // count as delivered to their author.
 func (s *Session) passLocked(p *position, seq uint64, counts bool) {
 	p.sent = seq
+	if counts {
+		p.own = seq
+	}
 	if p.out == 0 {
-		s.catchUpLocked(p, counts)
+		s.catchUpLocked(p)
 	}
 }
 
 // catchUpLocked moves the cursor over entries that were passed over.
-func (s *Session) catchUpLocked(p *position, counts bool) {
-	if counts || p.count == p.acked {
-		p.count = p.sent
-	}
+func (s *Session) catchUpLocked(p *position) {
+	p.count = max(p.count, p.own)
 	p.acked = p.sent
 	s.dirtyLocked()
 }
@@ -245,7 +258,7 @@ func (s *Session) popLocked() {
 		p.count = sl.seq
 	}
 	if p.out == 0 && p.sent > p.acked {
-		s.catchUpLocked(p, false)
+		s.catchUpLocked(p)
 	}
 	if s.id.Guest {
 		p.saved = p.acked

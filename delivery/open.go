@@ -81,14 +81,20 @@ func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session
 			return nil, info, unavailable(err)
 		}
 		defer e.opening.leave(s.device())
-		e.takeOver(ctx, s.device())
-		var err error
+		err := e.takeOver(ctx, s.device())
+		if err != nil {
+			return nil, info, unavailable(err)
+		}
 		if info, err = s.restore(ctx, o.Clean); err != nil {
 			return nil, info, unavailable(err)
 		}
 	}
 	first := e.directory.enter(s)
 	if err := e.recheck(ctx, id); err != nil {
+		s.mu.Lock()
+		s.ended = true
+		s.mu.Unlock()
+		s.over.Store(true) // the router may have seen it already
 		e.directory.leave(s)
 		return nil, info, err
 	}
@@ -99,11 +105,12 @@ func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session
 	return s, info, nil
 }
 
-// takeOver ends the live session of a device and waits for its cursors.
-func (e *Engine) takeOver(ctx context.Context, d chat.DeviceID) {
+// takeOver ends the live session of a device and waits for its cursors. An error
+// means that ctx ended first: the device is still the older session's.
+func (e *Engine) takeOver(ctx context.Context, d chat.DeviceID) error {
 	old := e.directory.device(d)
 	if old == nil {
-		return
+		return nil
 	}
 	old.link.Close(ReasonTakenOver)
 	wait := time.NewTimer(takeoverWait)
@@ -111,9 +118,11 @@ func (e *Engine) takeOver(ctx context.Context, d chat.DeviceID) {
 	select {
 	case <-old.closed:
 	case <-ctx.Done():
+		return ctx.Err()
 	case <-wait.C:
 		old.Close(ctx, CloseHow{Reason: "taken_over", LastIn: time.Now().UnixMilli()})
 	}
+	return nil
 }
 
 // recheck finds out whether a login is still good if something was revoked while

@@ -168,7 +168,7 @@ func (w *puller) pull(ctx context.Context, s *Session) error {
 func (w *puller) next(s *Session) *position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.full || s.out >= s.limit {
+	if s.ended || s.full || s.out >= s.limit || s.crammedLocked() {
 		return nil
 	}
 	for range s.behind {
@@ -341,7 +341,7 @@ func (w *puller) resend(ctx context.Context, s *Session) (done bool, err error) 
 		if err != nil {
 			return false, err
 		}
-		visible := len(msgs) == 1 && !msgs[0].Stub
+		visible := len(msgs) == 1 && !msgs[0].Stub && !expired(&msgs[0])
 		if visible {
 			w.dress(&j, &msgs[0], j.senders[0])
 		}
@@ -361,8 +361,7 @@ func (w *puller) again(s *Session, tag uint16, sl slot, visible bool) (sent bool
 	if s.ended || s.resend >= s.window.len() || s.window.tagAt(s.resend) != tag {
 		return false
 	}
-	want := s.wantLocked(sl.p.id, w.live.group)
-	if !visible || want == nil {
+	if !visible {
 		at := s.window.at(s.resend)
 		at.done, at.mute = true, true
 		s.resend++
@@ -371,10 +370,15 @@ func (w *puller) again(s *Session, tag uint16, sl slot, visible bool) (sent bool
 		}
 		return true
 	}
+	// Also if nothing selects the chat any more: what was begun is completed
+	// [MQTT-3.10.4-3].
 	d := w.live.d
 	*d = Delivery{
 		Topic: append(d.Topic[:0], w.live.topic...), ReplyTo: append(d.ReplyTo[:0], w.live.reply...),
-		Payload: w.live.payload, QoS: 1, Tag: tag, Dup: true, Filters: want.IDs, Ordinary: true,
+		Payload: w.live.payload, QoS: 1, Tag: tag, Dup: true, Expiry: secondsLeft(w.live.msg), Ordinary: true,
+	}
+	if want := s.wantLocked(sl.p.id, w.live.group); want != nil {
+		d.Filters = want.IDs
 	}
 	r, cut := s.deliverLocked(&w.live)
 	switch r {
@@ -391,7 +395,7 @@ func (w *puller) again(s *Session, tag uint16, sl slot, visible bool) (sent bool
 		}
 		s.out++
 		return true
-	case NoRoom:
+	case NoRoom, Closed:
 		s.full = true
 	}
 	return false
@@ -421,13 +425,9 @@ func (w *puller) load(ctx context.Context, s *Session) error {
 	return nil
 }
 
-// line puts the chats of one page in line. Rooms are joined first and their heads
-// read second: an entry that was routed before the session had joined is in the
-// log by then.
+// line puts the chats of one page in line, groups behind joining their rooms.
 func (w *puller) line(ctx context.Context, s *Session, tails []storage.Tail) error {
 	names := make([]string, len(tails))
-	var joined []chat.ID
-	var at []int
 	for i := range tails {
 		g := tails[i].Chat.Group()
 		if g == 0 {
@@ -440,23 +440,86 @@ func (w *puller) line(ctx context.Context, s *Session, tails []storage.Tail) err
 		if gs[0] != nil {
 			names[i] = gs[0].Name
 		}
-		if tails[i].Member.Role != chat.RoleNone && w.e.rooms.join(tails[i].Chat, s) {
-			joined, at = append(joined, tails[i].Chat), append(at, i)
-		}
 	}
-	if len(joined) > 0 {
-		infos, err := w.e.store.Chats(ctx, joined)
-		if err != nil {
-			return err
-		}
-		for n, i := range at {
-			tails[i].Head = max(tails[i].Head, infos[n].Head)
-		}
+	if err := w.join(ctx, s, tails); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range tails {
 		s.tailLocked(&tails[i], names[i])
+	}
+	return nil
+}
+
+// join lists the session in the rooms of those groups whose next entry its user is
+// to get. A room is joined first and the tail read second: what was routed before
+// is in the log by then, and a removal for which the router did not find the
+// session in the room is in the member row.
+//
+// A row may know more than the head that comes with it, so its intervals decide
+// and not its role: a removal or an addition behind the head is still to be
+// routed, which ends or begins the session's stay.
+func (w *puller) join(ctx context.Context, s *Session, tails []storage.Tail) error {
+	var joined []*storage.Tail
+	for i := range tails {
+		if t := &tails[i]; seesNext(t) && w.e.rooms.join(t.Chat, s) {
+			joined = append(joined, t)
+		}
+	}
+	for len(joined) > 0 {
+		if err := w.reread(ctx, s, joined); err != nil {
+			return err
+		}
+		joined = slices.DeleteFunc(joined, seesNext)
+		for _, t := range joined {
+			w.e.rooms.leave(t.Chat, s)
+		}
+		if err := w.reread(ctx, s, joined); err != nil {
+			return err
+		}
+		joined = slices.DeleteFunc(joined, func(t *storage.Tail) bool { // may have been added again meanwhile
+			return !seesNext(t) || !w.e.rooms.join(t.Chat, s)
+		})
+	}
+	return nil
+}
+
+// seesNext tells whether the member of a group is to get the entry behind the
+// head.
+func seesNext(t *storage.Tail) bool { return t.Member.Sees(t.Head + 1) }
+
+// reread reads tails again, with one call where they are of one page.
+func (w *puller) reread(ctx context.Context, s *Session, tails []*storage.Tail) error {
+	if len(tails) == 0 {
+		return nil
+	}
+	first := tails[0].Chat
+	for _, t := range tails[1:] {
+		if t.Chat.Less(first) {
+			first = t.Chat
+		}
+	}
+	page, err := w.e.store.Inbox(ctx, s.user(), s.device(), before(first), loadPage)
+	if err != nil {
+		return err
+	}
+	found := make(map[chat.ID]*storage.Tail, len(page))
+	for i := range page {
+		found[page[i].Chat] = &page[i]
+	}
+	for _, t := range tails {
+		again := found[t.Chat]
+		if again == nil { // beyond the page
+			one, err := w.e.tail(ctx, s.user(), s.device(), t.Chat)
+			if err != nil {
+				return err
+			}
+			again = &one
+		}
+		head := max(t.Head, again.Head)
+		*t = *again
+		t.Head = head
 	}
 	return nil
 }

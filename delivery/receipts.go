@@ -238,7 +238,7 @@ func (e *Engine) whisper(to chat.UserID, want func(*scope) *Want, topic string, 
 func (s *Session) whisper(want func(*scope) *Want, topic string, payload []byte, retain bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.scope == nil {
+	if s.ended || !s.started || s.scope == nil {
 		return
 	}
 	w := want(s.scope)

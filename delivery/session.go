@@ -91,6 +91,7 @@ type position struct {
 	sent  uint64 // last entry handed to the link or passed over
 	acked uint64 // end of the contiguous acknowledged prefix: the cursor
 	count uint64 // last entry of that prefix that counts as delivered; zero: none since the position was made
+	own   uint64 // last of the device's own messages that was passed over, zero: none
 	saved uint64 // cursor as stored
 	dupTo uint64 // entries up to here may have been sent by an earlier connection
 	out   int    // entries in the window

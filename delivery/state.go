@@ -49,7 +49,26 @@ func decodeState(b []byte) (state, error) {
 	if st.Version != stateVersion {
 		return st, fmt.Errorf("%w: session state of version %d", storage.ErrFormat, st.Version)
 	}
+	if err := st.check(); err != nil {
+		return st, fmt.Errorf("%w: session state: %w", storage.ErrCorrupt, err)
+	}
 	return st, nil
+}
+
+// check looks at what would move a cursor past undelivered entries if it were
+// wrong.
+func (st *state) check() error {
+	if len(st.Window) > maxWindow || st.First >= tags {
+		return fmt.Errorf("a window of %d deliveries from %d", len(st.Window), st.First)
+	}
+	last := make(map[chat.ID]uint64)
+	for _, sl := range st.Window {
+		if sl.Chat.Kind() == chat.KindNone || sl.Seq <= last[sl.Chat] {
+			return fmt.Errorf("entry %d of chat %v is behind %d in the window", sl.Seq, sl.Chat, last[sl.Chat])
+		}
+		last[sl.Chat] = sl.Seq
+	}
+	return nil
 }
 
 // restore begins a new epoch of the device and takes up what was kept.
@@ -74,8 +93,14 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	expired := st.Until != 0 && st.Until <= now
 	// Where the window was lost, what was outstanding may have been sent before.
 	s.aftercrash = !clean && (openBefore != "" || st.Again)
-	if clean || expired || !st.Persistent {
+	if !st.Persistent {
 		return info, nil
+	}
+	if clean || expired { // ended for good, whatever becomes of this connection
+		s.mu.Lock()
+		ended := s.snapshotLocked(false)
+		s.mu.Unlock()
+		return info, s.keep(ctx, ended, false, false)
 	}
 	info.Present, s.stored = true, true
 	s.held = make(map[uint16]sentRow, len(st.Held))

@@ -208,7 +208,7 @@ func (s *Session) WantsAnswer(rid string) bool {
 
 // ensureInbox gives the device its inbox at its first chat subscription. A user's
 // first device gets all since he joined; a later one starts behind what some
-// device of the user has had already. Cursors are written before the mark, so
+// device of the user has had already, also if that device is gone by now. Cursors are written before the mark, so
 // that a crash in between begins again.
 func (s *Session) ensureInbox(ctx context.Context) error {
 	s.mu.Lock()
@@ -217,16 +217,10 @@ func (s *Session) ensureInbox(ctx context.Context) error {
 	if has {
 		return nil
 	}
-	devices, err := s.e.store.DevicesOf(ctx, s.user())
-	if err != nil {
+	if err := s.startBehind(ctx); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(devices, func(d chat.Device) bool { return d.Inbox }) {
-		if err := s.startBehind(ctx); err != nil {
-			return err
-		}
-	}
-	_, err = s.e.store.UpdateDevice(ctx, s.device(), func(d *chat.Device) error {
+	_, err := s.e.store.UpdateDevice(ctx, s.device(), func(d *chat.Device) error {
 		d.Inbox = true
 		return nil
 	})

@@ -141,6 +141,9 @@ type device struct {
 	closed  delivery.Reason
 	hold    bool // do not acknowledge
 	stuck   bool // no room in the output
+	skip    int  // deliveries that are not acknowledged, from the first
+	deaf    bool // does not end when the engine asks
+	late    bool // connect leaves Start to the test
 	largest int  // bytes of payload that the device takes; zero: any
 }
 
@@ -188,7 +191,11 @@ func (d *device) Deliver(v *delivery.Delivery) delivery.DeliverResult {
 		string(v.Topic), string(v.ReplyTo), string(v.Payload), v.Tag, v.QoS, v.Dup, v.Retain, v.Expiry, slices.Clone(v.Filters),
 	})
 	d.changed.Broadcast()
-	if v.Tag != 0 && !d.hold {
+	switch {
+	case v.Tag == 0 || d.hold:
+	case d.skip > 0:
+		d.skip--
+	default:
 		go d.s.Ack(v.Tag, false)
 	}
 	return delivery.Delivered
@@ -211,7 +218,11 @@ func (d *device) Close(r delivery.Reason) {
 	d.mu.Lock()
 	d.closed = r
 	d.changed.Broadcast()
+	deaf := d.deaf
 	d.mu.Unlock()
+	if deaf {
+		return
+	}
 	go d.s.Close(context.Background(), delivery.CloseHow{Reason: "engine", LastIn: time.Now().UnixMilli()})
 }
 
@@ -241,7 +252,9 @@ func (w *world) connect(user, name string, opts ...option) *device {
 	if d.s, d.info, err = w.e.Open(w.t.Context(), id, o); err != nil {
 		w.t.Fatalf("open %s: %v", d.name, err)
 	}
-	d.s.Start()
+	if !d.late {
+		d.s.Start()
+	}
 	w.t.Cleanup(func() { d.close(true) })
 	return d
 }
@@ -325,7 +338,7 @@ func (d *device) wait(what string, cond func() bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for !cond() {
-		if time.Now().After(deadline) {
+		if !time.Now().Before(deadline) {
 			d.w.t.Fatalf("%s: waited in vain for %s; got %d deliveries, closed %d", d.name, what, len(d.got), d.closed)
 		}
 		d.changed.Wait()
