@@ -238,6 +238,8 @@ func (c *committer) prepare(ctx context.Context, b *batch, todo []int32, now int
 			c.prepareMessage(b, i)
 		case kindRead:
 			c.prepareRead(b, it)
+		case kindTyping:
+			it.seq = it.ledger.head + 1
 		}
 	}
 }

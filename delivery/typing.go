@@ -57,13 +57,10 @@ func (r *router) typing(it *item) {
 		return
 	}
 	topic := c.group.topic + "/typing"
-	for _, s := range r.room(c.id, everLater).sessions() {
+	for _, s := range r.room(c.id, it.seq).sessions() {
 		if s.user() != from {
 			s.whisper(func(sc *scope) *Want { return sc.groupTyping.of(c.group.Name) }, topic, payload, false)
 			r.touch(s)
 		}
 	}
 }
-
-// everLater is a seq that only present members see.
-const everLater = ^uint64(0)
