@@ -92,10 +92,10 @@ func (c *conn) onPubrel(body []byte, r *round) byte {
 	}
 	known := c.sess.Released(a.id)
 	c.out.mu.Lock()
-	_, here := c.out.unreleased[a.id]
+	counts, here := c.out.unreleased[a.id]
 	delete(c.out.unreleased, a.id)
 	c.out.mu.Unlock()
-	if here {
+	if counts {
 		c.settled(1)
 	}
 	code = codeOK

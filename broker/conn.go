@@ -91,6 +91,7 @@ type conn struct {
 	// Input half: of the driver's goroutine, or of the job it runs for the connection.
 	state     state
 	dirty     bool
+	paused    bool // the input has stopped at a PUBLISH; wire.wake tells, or has told, when it may go on
 	job       *job
 	held      *buffer // what has been read and not yet consumed
 	skipping  skip

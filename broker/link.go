@@ -118,10 +118,14 @@ func (c *conn) Answer(a *delivery.Answer) {
 		case 2:
 			b.b = c.appendAnswer(b.b, typePubrec<<4, a)
 			o.packets[typePubrec]++
-			if a.Refusal != nil && c.version == 5 { // the identifier is free again (MQTT 5, 4.3.3)
-				if _, done = o.unreleased[a.PacketID]; done {
-					delete(o.unreleased, a.PacketID)
+			switch {
+			case c.version != 5:
+				if done = o.unreleased[a.PacketID]; done {
+					o.unreleased[a.PacketID] = false
 				}
+			case a.Refusal != nil: // the identifier is free again (MQTT 5, 4.3.3)
+				done = o.unreleased[a.PacketID]
+				delete(o.unreleased, a.PacketID)
 			}
 		}
 	}

@@ -29,8 +29,10 @@ type output struct {
 	stalled int64  // coarse time since when waiting made no progress, in ms
 
 	// unreleased are the packet identifiers of QoS 2 publishes of this connection
-	// whose PUBREL has not come. Each counts as in flight.
-	unreleased map[uint16]struct{}
+	// whose PUBREL has not come, each with whether it counts as in flight. With
+	// MQTT 3.1.1 that ends with the PUBREC: the PUBREL stands behind publishes that
+	// the client was free to send and that have to be read first.
+	unreleased map[uint16]bool
 
 	packets [16]uint32 // appended since the last write, by type
 }

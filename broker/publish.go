@@ -113,9 +113,9 @@ func (c *conn) take(qos byte, id uint16) (again bool, code byte) {
 		o.mu.Lock()
 		if _, again = o.unreleased[id]; !again {
 			if o.unreleased == nil {
-				o.unreleased = make(map[uint16]struct{})
+				o.unreleased = make(map[uint16]bool)
 			}
-			o.unreleased[id] = struct{}{}
+			o.unreleased[id] = true
 		}
 		o.mu.Unlock()
 		if again {
@@ -132,12 +132,14 @@ func (c *conn) take(qos byte, id uint16) (again bool, code byte) {
 // MQTT 3.1.1 clients know no Receive Maximum, so they are not read from instead.
 func (c *conn) mustStop(first byte) bool {
 	limit := c.srv.cfg.ReceiveMaximum
+	c.paused = false
 	if c.version == 5 || first&6 == 0 || int(c.inflight.Load()) < limit {
 		return false
 	}
 	c.stopped.Store(true)
 	// An answer may have come between.
-	return int(c.inflight.Load()) >= limit || !c.stopped.CompareAndSwap(true, false)
+	c.paused = int(c.inflight.Load()) >= limit || !c.stopped.CompareAndSwap(true, false)
+	return c.paused
 }
 
 // settled counts n publishes as no longer in flight, and lets the input go on

@@ -230,3 +230,34 @@ func TestQoS2IdentifierIsReleasedByPubrel(t *testing.T) {
 		}
 	})
 }
+
+// TestQoS2BeyondTheReceiveMaximum has a client of MQTT 3.1.1, which knows no Receive
+// Maximum, send more than that with QoS 2 before it releases any: its releases
+// stand behind publishes that must be read first.
+func TestQoS2BeyondTheReceiveMaximum(t *testing.T) {
+	const limit, n = 4, 13
+	for _, portable := range []bool{false, true} {
+		s := serve(t, mode{version: mqttest.V311}, broker.Config{ReceiveMaximum: limit, Portable: portable}, newFakeEngine(), nil)
+		c := s.raw()
+		c.login(mqttest.Options{Version: mqttest.V311, ClientID: "c", User: "alice", Password: "alice", Clean: true})
+		var publishes, again, releases []byte
+		for i := range n {
+			p := &mqttest.Publish{Topic: "u/bob", Payload: []byte("x"), QoS: 2, ID: uint16(i + 1)}
+			publishes = mqttest.AppendPublish(publishes, mqttest.V311, p)
+			p.Dup = true
+			again = mqttest.AppendPublish(again, mqttest.V311, p)
+			releases = mqttest.AppendAck(releases, mqttest.V311, mqttest.PUBREL, p.ID, 0)
+		}
+		for _, step := range []struct {
+			send []byte
+			want byte
+		}{{publishes, mqttest.PUBREC}, {again, mqttest.PUBREC}, {releases, mqttest.PUBCOMP}, {publishes, mqttest.PUBREC}} {
+			c.send(step.send, 0)
+			for i := range n {
+				if first, body := c.packet(); first>>4 != step.want || !bytes.Equal(body, []byte{0, byte(i + 1)}) {
+					t.Fatalf("packet %d: %#x %x, want type %d", i, first, body, step.want)
+				}
+			}
+		}
+	}
+}
