@@ -325,6 +325,12 @@ func (l *loop) read(w *pollWire) {
 			w.readable = false // drained: more will raise an edge
 		}
 		w.c.input(l.buf[:n], &l.round)
+		if l.buf[0]>>4 == typePuback && !w.closed {
+			// A client that acknowledges one by one, with Nagle's algorithm on, waits for
+			// TCP's acknowledgement of the first before it sends the others; we would
+			// delay it, having nothing to send until half the window is free.
+			_ = unix.SetsockoptInt(w.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+		}
 	}
 	if w.readable && !w.queued {
 		w.queued = true
