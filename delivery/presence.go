@@ -52,15 +52,18 @@ func newPresence(e *Engine) *presence {
 	}
 }
 
-// came notes that a user has his first session.
+// came notes that a user has his first session. What was first or last may be
+// told in another order than it happened: the directory decides.
 func (p *presence) came(u chat.UserID) {
-	p.change(u, 0, func(s *presenceOf) { s.online = true })
+	p.change(u, 0, func(s *presenceOf) { s.online = len(p.e.directory.of(u)) > 0 })
 }
 
-// left notes that a user has no session any more.
+// left notes that a user has no session any more, as came does.
 func (p *presence) left(u chat.UserID) {
 	p.change(u, offlineAfter, func(s *presenceOf) {
-		s.online, s.says, s.left = false, "", time.Now().UnixMilli()
+		if len(p.e.directory.of(u)) == 0 {
+			s.online, s.says, s.left = false, "", time.Now().UnixMilli()
+		}
 	})
 }
 
