@@ -230,7 +230,11 @@ func (c *committer) prepare(ctx context.Context, b *batch, todo []int32, now int
 		if it.kind == kindMessage && it.s != nil && it.qos > 0 && c.repeated(ctx, b, it) {
 			continue
 		}
-		if it.refusal = it.ledger.allows(it.kind, it.from()); it.refusal != nil {
+		if it.doubt == nil {
+			it.doubt = it.ledger.allows(it.kind, it.from())
+		}
+		if it.doubt != nil {
+			c.prepareRefusal(b, i)
 			continue
 		}
 		switch it.kind {
@@ -337,6 +341,8 @@ func (c *committer) settle(b *batch) (again []int32) {
 			it.seq, it.id, it.time = r.Seq, r.ID, r.Time
 		case storage.Mismatch:
 			it.refusal = refuseConflict
+		case storage.Absent:
+			it.refusal = it.doubt
 		case storage.Moved:
 			c.ledger.drop(it.ledger.id)
 			again = append(again, i)
@@ -370,17 +376,50 @@ func (c *committer) failed(b *batch, todo []int32, err error) {
 	case errors.Is(err, storage.ErrReadOnly):
 		refusal = refuseUnavailable
 	}
+	b.entries.Entries, b.index = nil, b.index[:0] // items may point to messages of an earlier claim
 	for _, i := range todo {
 		it := &b.items[i]
 		switch {
 		case it.refusal != nil || it.dropped || it.seq != 0 && it.kind == kindMessage: // decided
 		case it.kind == kindTyping: // nothing of it was to be stored
+		case refusal != nil && it.kind == kindMessage && it.cid.n > 0:
+			it.doubt = refusal
+			c.prepareRefusal(b, i)
 		case refusal != nil:
 			c.turnDown(it, refusal)
 		default:
 			c.poison(it)
 		}
 	}
+	if len(b.index) > 0 {
+		c.settleDoubts(b)
+	}
+}
+
+// settleDoubts finds out which of the publishes that are to be refused were stored
+// before: a refusal would say that they are not.
+func (c *committer) settleDoubts(b *batch) {
+	b.entries.Advances = b.entries.Advances[:0]
+	if err := c.e.store.Append(c.e.ctx, &b.entries); err != nil {
+		c.e.log.Error("cannot look for the first sends of refused publishes", "err", err)
+		for _, i := range b.index {
+			c.poison(&b.items[i])
+		}
+		return
+	}
+	c.settle(b)
+}
+
+// prepareRefusal refuses an item for its doubt, unless it has a cid that may have
+// been used before it came to be in doubt: then the store is asked.
+func (c *committer) prepareRefusal(b *batch, i int32) {
+	it := &b.items[i]
+	if it.kind != kindMessage || it.cid.n == 0 {
+		it.refusal = it.doubt
+		return
+	}
+	c.prepareMessage(b, i)
+	b.entries.Entries[len(b.entries.Entries)-1].Probe = true
 }
 
 // poison marks an item whose outcome nobody can know now: its connection ends

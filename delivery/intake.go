@@ -32,6 +32,7 @@ type item struct {
 	post *post    // who waits for the outcome of a post; nil for publishes
 
 	refusal *Refusal // why it is not done; nil while it may be
+	doubt   *Refusal // why it is not to be done, unless it was done before
 	ledger  *ledgerChat
 
 	typ                                  string // message type

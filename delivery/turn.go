@@ -46,11 +46,13 @@ func (t *Turn) Publish(s *Session, p *Publish) {
 	if t.e.plugins.HasPublisher() {
 		t.asked = hooks.Publish{Topic: p.Topic, Payload: p.Payload, QoS: p.QoS}
 		if err := t.e.plugins.BeforePublish(&s.id.Actor, &t.asked); err != nil {
-			it.refusal = pluginRefusal(err)
-			return
+			it.doubt = pluginRefusal(err)
 		}
 	}
 	it.refusal = t.read(it, s.id.Actor.UserName, p)
+	if it.refusal == nil && it.kind != kindMessage {
+		it.refusal = it.doubt
+	}
 }
 
 // Answer adds a publish that the carrier has decided itself, so that its

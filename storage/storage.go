@@ -163,6 +163,9 @@ type Log interface {
 	//     stored and no duplicate is looked for: each is Moved, with the present
 	//     head in Seq. The caller reads what lies between, decides anew and
 	//     appends again. After is the same for all entries of one chat in a batch.
+	//   - A Probe is never stored: it is a Duplicate, a Mismatch or Absent, whatever
+	//     its After. A batch of probes alone writes nothing, and so works on a full
+	//     store.
 	//   - Members changes take effect with their entry: see MemberChange. They
 	//     show in Members, Inbox and Memberships by the time Append returns.
 	//   - The first entry of a direct or events chat makes the chat show in the
@@ -231,6 +234,7 @@ type Entry struct {
 	Message chat.Message // Chat … Body; Seq is ignored and set if the entry is stored
 	After   uint64       // head of the chat that the caller has authorised the entry against
 	Members []MemberChange
+	Probe   bool // only look whether the cid was used
 
 	Result Result // set by Append
 }
@@ -258,6 +262,7 @@ const (
 	Duplicate                    // was stored before, at Result.Seq
 	Mismatch                     // its cid was used for other content, at Result.Seq
 	Moved                        // not stored: the head is Result.Seq, not After
+	Absent                       // of a Probe: its cid was not used
 )
 
 // Result is the answer to one entry. ID and Time are those of the message at

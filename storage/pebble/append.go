@@ -114,6 +114,9 @@ func (a *appender) done() {
 func (a *appender) entry(i int) error {
 	e := &a.entries[i]
 	a.chain = append(a.chain, 0)
+	if e.Probe {
+		return a.probe(i)
+	}
 	c, err := a.chat(e)
 	if err != nil {
 		return err
@@ -123,9 +126,12 @@ func (a *appender) entry(i int) error {
 		return nil
 	}
 	if len(e.Message.CID) > 0 {
-		if done, err := a.duplicate(c, i); done || err != nil {
+		hash, done, err := a.duplicate(c.id, c.durable.seq > 0, i)
+		if done || err != nil {
 			return err
 		}
+		a.chain[i] = a.byCID[hash]
+		a.byCID[hash] = int32(i + 1)
 	}
 	c.head = head{seq: c.head.seq + 1, time: e.Message.Time}
 	e.Message.Seq = c.head.seq
@@ -152,31 +158,41 @@ func (a *appender) chat(e *storage.Entry) (*chatState, error) {
 	return &a.chats[len(a.chats)-1], nil
 }
 
-// duplicate looks for an earlier message with the entry's cid, in the batch and
-// in the store, and fills in the result if there is one.
-func (a *appender) duplicate(c *chatState, i int) (bool, error) {
+// probe decides an entry that is not to be stored.
+func (a *appender) probe(i int) error {
 	e := &a.entries[i]
-	hash := a.hash(&e.Message)
+	e.Result = storage.Result{Outcome: storage.Absent}
+	if len(e.Message.CID) == 0 {
+		return nil
+	}
+	_, _, err := a.duplicate(e.Message.Chat, true, i)
+	return err
+}
+
+// duplicate looks for an earlier message with the entry's cid, in the batch and,
+// where the chat has any, in the store, and fills in the result if there is one.
+// hash is what byCID knows the cid by.
+func (a *appender) duplicate(id chat.ID, stored bool, i int) (hash uint64, found bool, err error) {
+	e := &a.entries[i]
+	hash = a.hash(&e.Message)
 	for n := a.byCID[hash]; n > 0; n = a.chain[n-1] {
 		if first := &a.entries[n-1].Message; sameCID(first, &e.Message) {
 			e.Result = repeated(first, &e.Message)
-			return true, nil
+			return hash, true, nil
 		}
 	}
-	if c.durable.seq > 0 { // else nothing is stored that it could repeat
-		a.key = cidKey(a.key[:0], c.id, e.Message.From, e.Message.CID)
-		first, ok, err := a.s.messageByCID(a.key, c.id)
+	if stored { // else there is nothing that it could repeat
+		a.key = cidKey(a.key[:0], id, e.Message.From, e.Message.CID)
+		first, ok, err := a.s.messageByCID(a.key, id)
 		if err != nil {
-			return false, err
+			return hash, false, err
 		}
 		if ok {
 			e.Result = repeated(&first, &e.Message)
-			return true, nil
+			return hash, true, nil
 		}
 	}
-	a.chain[i] = a.byCID[hash]
-	a.byCID[hash] = int32(i + 1)
-	return false, nil
+	return hash, false, nil
 }
 
 func (a *appender) hash(m *chat.Message) uint64 {

@@ -168,13 +168,13 @@ func (s *Store) apply(ctx context.Context, b *pebble.Batch, need int64, sync *pe
 	if err := s.fence.err(); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrReadOnly, err)
 	}
+	if b.Empty() {
+		return nil
+	}
 	if need != always {
 		if err := s.space.admit(int64(b.Len()), need); err != nil {
 			return err
 		}
-	}
-	if b.Empty() {
-		return nil
 	}
 	if err := s.db.Apply(b, sync); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)

@@ -76,6 +76,25 @@ func testDuplicate(f *fixture) {
 	equal(f, "results", outcomes(rs), []string{"stored 5", "duplicate 1", "stored 6"})
 }
 
+func testProbe(f *fixture) {
+	f.append(entry(direct, 1, 0, "k1", "hello"))
+	probe := func(after uint64, cid, body string) storage.Entry {
+		e := entry(direct, 1, after, cid, body)
+		e.Probe = true
+		return e
+	}
+	f.twice(func() {
+		rs := f.append(probe(7, "k1", "hello"), probe(0, "k1", "other"), probe(1, "k2", "x"))
+		equal(f, "results", outcomes(rs), []string{"duplicate 1", "mismatch 1", "absent 0"})
+		if h := f.head(direct); h != 1 {
+			f.Fatalf("probes moved the head to %d", h)
+		}
+	})
+	// An absent probe uses no cid, and does not decide about After.
+	rs := f.append(probe(9, "k3", "x"), entry(direct, 1, 1, "k3", "x"), probe(9, "k3", "x"))
+	equal(f, "results", outcomes(rs), []string{"absent 0", "stored 2", "duplicate 2"})
+}
+
 func testMismatch(f *fixture) {
 	first := entry(direct, 1, 0, "k1", "hello")
 	want := f.append(first)[0]

@@ -63,6 +63,12 @@ func (m *Model) Append(ctx context.Context, b *storage.Batch) error {
 	for i := range b.Entries {
 		e := &b.Entries[i]
 		l := m.log(e.Message.Chat)
+		if e.Probe {
+			if !l.repeats(e) {
+				e.Result = storage.Result{Outcome: storage.Absent}
+			}
+			continue
+		}
 		head, _ := l.head()
 		if _, seen := moved[l.id]; !seen {
 			moved[l.id] = head != e.After
@@ -79,15 +85,23 @@ func (m *Model) Append(ctx context.Context, b *storage.Batch) error {
 	return nil
 }
 
-func (m *Model) appendEntry(l *modelLog, e *storage.Entry) {
+// repeats tells whether the cid of an entry was used, and sets its result if so.
+func (l *modelLog) repeats(e *storage.Entry) bool {
 	for _, old := range l.entries {
 		if len(e.Message.CID) > 0 && old.From == e.Message.From && bytes.Equal(old.CID, e.Message.CID) {
 			e.Result = storage.Result{Outcome: storage.Duplicate, Seq: old.Seq, ID: old.ID, Time: old.Time}
 			if old.ContentDigest() != e.Message.ContentDigest() {
 				e.Result.Outcome = storage.Mismatch
 			}
-			return
+			return true
 		}
+	}
+	return false
+}
+
+func (m *Model) appendEntry(l *modelLog, e *storage.Entry) {
+	if l.repeats(e) {
+		return
 	}
 	head, _ := l.head()
 	e.Message.Seq = head + 1

@@ -70,6 +70,7 @@ var cases = []testCase{
 	{"DenseSeqs", testDenseSeqs},
 	{"MessageRoundTrip", testMessageRoundTrip},
 	{"Duplicate", testDuplicate},
+	{"Probe", testProbe},
 	{"Mismatch", testMismatch},
 	{"FoldInBatch", testFolding},
 	{"Moved", testMoved},
@@ -265,7 +266,7 @@ func seqs(ms []chat.Message) []uint64 {
 func outcomes(rs []storage.Result) []string {
 	names := map[storage.Outcome]string{
 		storage.Stored: "stored", storage.Duplicate: "duplicate",
-		storage.Mismatch: "mismatch", storage.Moved: "moved",
+		storage.Mismatch: "mismatch", storage.Moved: "moved", storage.Absent: "absent",
 	}
 	ss := make([]string, len(rs))
 	for i, r := range rs {
