@@ -69,6 +69,9 @@ func seedUsers(ctx context.Context, o *operator) error {
 }
 
 func seedGroup(ctx context.Context, e *delivery.Engine) error {
+	if _, err := e.DescribeGroup(ctx, demoGroup, "", 1); err == nil {
+		return nil // also if members of it are gone by now
+	}
 	owner := demoUsers[0]
 	id, err := e.UserID(ctx, owner)
 	if err != nil {

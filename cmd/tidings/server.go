@@ -130,7 +130,7 @@ func (s *server) run(ctx context.Context, ready func(context.Context, *server) e
 	s.work.Go(func() { s.served("MQTT", s.broker.ServeTCP(s.mqtt), broker.ErrClosed) })
 	s.work.Go(func() { s.served("HTTP", s.http.Serve(s.web), http.ErrServerClosed) })
 	s.work.Go(func() { s.served("control socket", s.control.serve(), http.ErrServerClosed) })
-	s.work.Go(func() { s.watch(ctx) })
+	s.work.Go(func() { s.watch(ctx, s.store.Health) })
 	s.log.Info("ready", "mqtt", s.mqtt.Addr().String(), "http", s.web.Addr().String(), "data", s.cfg.Data, "version", version, "pid", os.Getpid(), "open_files", s.files)
 	if ready != nil {
 		s.work.Go(func() {
@@ -159,7 +159,7 @@ func (s *server) served(what string, err, orderly error) {
 
 // watch ends the server when the store takes no more writes: then only a restart
 // helps, and a process that lives on would refuse everybody for ever.
-func (s *server) watch(ctx context.Context) {
+func (s *server) watch(ctx context.Context, health func() error) {
 	tick := time.NewTicker(healthPause)
 	defer tick.Stop()
 	for {
@@ -167,7 +167,7 @@ func (s *server) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := s.store.Health(); errors.Is(err, storage.ErrReadOnly) {
+			if err := health(); errors.Is(err, storage.ErrReadOnly) {
 				s.fail(err)
 				return
 			}
