@@ -469,6 +469,7 @@ func TestFiveThousandChats(t *testing.T) {
 	}
 	bob := w.online("bob", "phone")
 	seen := map[string]int{}
+	bob.wait("all messages", func() bool { return len(bob.got) >= n })
 	for _, g := range bob.deliveries(n) {
 		seen[g.reply]++
 	}

@@ -538,9 +538,9 @@ func (s *Session) tailLocked(t *storage.Tail, group string) {
 			return
 		}
 		p = s.positionLocked(t.Chat, cursor)
-		if s.aftercrash {
-			p.dupTo = t.Head
-		}
+	}
+	if s.aftercrash && p.dupTo == 0 {
+		p.dupTo = t.Head
 	}
 	p.want = max(p.want, head)
 	if p.want > p.sent && !p.behind {
@@ -558,11 +558,11 @@ func (w *puller) finishLoad(ctx context.Context, s *Session) error {
 		for id := range s.wanted {
 			missing = append(missing, id)
 		}
-		if s.load { // subscribed again meanwhile
+		if s.load || s.ended { // subscribed again meanwhile; or to be kept as it is
 			s.mu.Unlock()
 			return nil
 		}
-		if len(missing) == 0 || s.ended {
+		if len(missing) == 0 {
 			s.loading = false
 			s.wanted = nil
 			s.mu.Unlock()
@@ -574,6 +574,11 @@ func (w *puller) finishLoad(ctx context.Context, s *Session) error {
 			if err != nil {
 				return err
 			}
+			// What is stored behind the last entry offered will be offered yet: if it
+			// were read now, it could come twice.
+			s.mu.Lock()
+			t.Head = min(t.Head, s.wanted[id])
+			s.mu.Unlock()
 			if err := w.line(ctx, s, []storage.Tail{t}); err != nil {
 				return err
 			}

@@ -138,6 +138,8 @@ type device struct {
 	changed *sync.Cond
 	got     []got
 	answers []answer
+	acks    sync.WaitGroup
+	acked   []uint16 // tags whose acknowledgement the engine has taken
 	closed  delivery.Reason
 	hold    bool // do not acknowledge
 	stuck   bool // no room in the output
@@ -196,9 +198,19 @@ func (d *device) Deliver(v *delivery.Delivery) delivery.DeliverResult {
 	case d.skip > 0:
 		d.skip--
 	default:
-		go d.s.Ack(v.Tag, false)
+		tag := v.Tag
+		d.acks.Go(func() { d.ack(tag) })
 	}
 	return delivery.Delivered
+}
+
+// ack acknowledges a delivery.
+func (d *device) ack(tag uint16) {
+	if d.s.Ack(tag, false) {
+		d.mu.Lock()
+		d.acked = append(d.acked, tag)
+		d.mu.Unlock()
+	}
 }
 
 func (d *device) Answer(a *delivery.Answer) {
