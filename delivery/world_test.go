@@ -26,7 +26,8 @@ type world struct {
 	cfg   delivery.Config
 	ids   map[string]chat.UserID
 
-	plugins []any // besides the authenticator, from the next start on
+	dead    sync.WaitGroup // crashed engines
+	plugins []any          // besides the authenticator, from the next start on
 }
 
 func newWorld(t testing.TB, users ...string) *world {
@@ -73,6 +74,7 @@ func (w *world) start() {
 }
 
 func (w *world) stop() {
+	w.dead.Wait()
 	if w.e == nil {
 		return
 	}
@@ -100,7 +102,7 @@ func (w *world) crash() {
 	w.gate.kill()
 	old := w.e
 	w.start()
-	w.t.Cleanup(func() {
+	w.dead.Go(func() { // so that its goroutines end
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := old.Shutdown(ctx); err != nil {
@@ -158,15 +160,6 @@ type got struct {
 	dup, retain  bool
 	expiry       uint32
 	filters      []uint32
-}
-
-func (g got) envelope(t testing.TB) chat.Envelope {
-	t.Helper()
-	env, err := chat.DecodeEnvelope([]byte(g.payload))
-	if err != nil {
-		t.Fatalf("on %s: %v", g.topic, err)
-	}
-	return env
 }
 
 type answer struct {
@@ -388,21 +381,6 @@ func (d *device) texts(topic string, n int) []string {
 		return len(out) >= n
 	})
 	return out
-}
-
-// on waits for a delivery on a topic and returns the latest.
-func (d *device) on(topic string) got {
-	d.w.t.Helper()
-	var found got
-	d.wait("a delivery on "+topic, func() bool {
-		for _, g := range d.got {
-			if g.topic == topic {
-				found = g
-			}
-		}
-		return found.topic != ""
-	})
-	return found
 }
 
 // settle waits until everything committed so far has been routed: a post of the
