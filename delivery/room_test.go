@@ -201,7 +201,7 @@ func TestRemovedBehindTyping(t *testing.T) {
 			return nil
 		})
 		go func() {
-			_, err := w.e.RemoveMembers(context.Background(), w.actor("alice"), "team", []string{"bob"})
+			_, err := w.e.RemoveMembers(t.Context(), w.actor("alice"), "team", []string{"bob"})
 			removed <- err
 		}()
 		<-committed

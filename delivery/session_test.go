@@ -35,7 +35,7 @@ func TestResumeSendsTheWindowAgain(t *testing.T) {
 		bob.close(false)
 		alice.fill(2)
 		w.restart()
-		alice = w.online("alice", "laptop")
+		w.online("alice", "laptop")
 		bob = w.connect("bob", "phone", holding, receiving(2))
 		if !bob.info.Present {
 			t.Fatal("the session was not taken up again")
