@@ -34,12 +34,13 @@ func newCommitter(e *Engine) *committer {
 // queue.
 func (c *committer) run() {
 	defer close(c.e.router.in)
+	defer c.ledger.stop()
 	for {
 		b := c.e.intake.take()
 		if b == nil {
 			return
 		}
-		c.ledger.correct()
+		c.ledger.begin()
 		if len(b.items) == 0 {
 			c.e.intake.giveBack(b)
 			continue
@@ -94,6 +95,9 @@ func (c *committer) allOf(b *batch) []int32 {
 		it := &b.items[i]
 		if it.s != nil && it.s.poisoned {
 			it.dropped = true
+		}
+		if it.s != nil && it.s.barred.Load() && it.refusal == nil {
+			it.refusal = refuseNotAllowed
 		}
 		if it.kind.needsChat() && it.refusal == nil && !it.dropped {
 			todo = append(todo, int32(i))

@@ -161,7 +161,7 @@ func (e *Engine) RevokeDevice(ctx context.Context, u chat.UserID, name string) e
 	}
 	e.directory.revoked()
 	if s := e.directory.device(d.ID); s != nil {
-		s.link.Close(ReasonNotAuthorized)
+		s.bar()
 	}
 	e.event(u, 0, eventDeviceRevoked, map[string]any{"device": name})
 	return nil

@@ -5,3 +5,18 @@ import "tidings/chat"
 // LeftLate tells presence of the end of a user's last session, as a closing
 // session does that was overtaken by a connecting one.
 func (e *Engine) LeftLate(u chat.UserID) { e.presence.left(u) }
+
+// LimitLedger bounds what the committer keeps in memory of chats between batches.
+func (e *Engine) LimitLedger(weight int) {
+	<-e.committer.ledger.later(func(l *ledger) { l.max = weight })
+}
+
+// ForgetChat waits until the committer reads a chat again when it next needs it.
+func (e *Engine) ForgetChat(id chat.ID) { <-e.committer.ledger.forgetChat(id) }
+
+// DecodeState decodes the kept state of a session and returns how many deliveries
+// its window holds.
+func DecodeState(b []byte) (window int, err error) {
+	st, err := decodeState(b)
+	return len(st.Window), err
+}

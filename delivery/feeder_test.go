@@ -479,3 +479,6 @@ func TestFiveThousandChats(t *testing.T) {
 		}
 	}
 }
+
+// after is a channel that is closed after some milliseconds.
+func after(ms int) <-chan time.Time { return time.After(time.Duration(ms) * time.Millisecond) }

@@ -130,6 +130,9 @@ func (e *Engine) AddMembers(ctx context.Context, a hooks.Actor, name string, mem
 	if err := e.invite(ctx, g, people.invitedIDs()); err != nil {
 		return none, err
 	}
+	if err := e.uninvite(ctx, g.ID, people.add...); err != nil {
+		return none, err
+	}
 	return people.done(e, a, name, r.Seq), nil
 }
 
@@ -169,10 +172,27 @@ func (e *Engine) JoinGroup(ctx context.Context, a hooks.Actor, name string) (Mem
 	if err != nil {
 		return none, err
 	}
-	_, err = e.store.UpdateGroup(ctx, g.ID, func(g *chat.Group) error {
-		g.Invited = slices.DeleteFunc(g.Invited, func(u chat.UserID) bool { return u == a.User })
+	err = e.uninvite(ctx, g.ID, &account{User: chat.User{ID: a.User}})
+	return MembersResult{Added: []string{a.UserName}, Seq: r.Seq}, err
+}
+
+// uninvite ends open invitations: of those who have become members, so that they
+// cannot come back by them once they are removed, and of those who are removed.
+func (e *Engine) uninvite(ctx context.Context, id chat.GroupID, users ...*account) error {
+	gs, err := e.groups.withIDs(ctx, []chat.GroupID{id})
+	if err != nil || gs[0] == nil {
+		return err
+	}
+	invited := func(u chat.UserID) bool {
+		return slices.ContainsFunc(users, func(a *account) bool { return a.ID == u })
+	}
+	if !slices.ContainsFunc(gs[0].Invited, invited) {
+		return nil
+	}
+	_, err = e.store.UpdateGroup(ctx, id, func(g *chat.Group) error {
+		g.Invited = slices.DeleteFunc(slices.Clone(g.Invited), invited)
 		return nil
 	})
-	e.groups.forget(g.ID)
-	return MembersResult{Added: []string{a.UserName}, Seq: r.Seq}, err
+	e.groups.forget(id)
+	return err
 }

@@ -45,6 +45,9 @@ func (e *Engine) RemoveMembers(ctx context.Context, a hooks.Actor, name string, 
 	if err != nil {
 		return PostResult{}, err
 	}
+	if err := e.uninvite(ctx, g.ID, us...); err != nil {
+		return PostResult{}, err
+	}
 	for _, u := range gone {
 		e.event(u.ID, 0, eventGroupRemoved, map[string]any{"group": name, "by": a.UserName})
 	}

@@ -18,12 +18,15 @@ import (
 type ledger struct {
 	e     *Engine
 	chats map[chat.ID]*ledgerChat
-	order lruList // least recently used first
-	load  int     // sum of the weights of chats
+	order lruList   // least recently used first
+	load  int       // sum of the weights of chats
+	max   int       // of load, between batches
+	now   time.Time // when the present batch began
 
 	mu      sync.Mutex
 	stale   []func(*ledger) // corrections to make before the next batch
 	applied chan struct{}   // closed when those have been made
+	stopped bool            // nobody makes any
 }
 
 // maxLedgerWeight bounds the ledger; a direct chat weighs 1, a group 1 and 1 more
@@ -83,7 +86,7 @@ func (c *ledgerChat) apply(changes []storage.MemberChange) {
 }
 
 func newLedger(e *Engine) *ledger {
-	return &ledger{e: e, chats: make(map[chat.ID]*ledgerChat), applied: make(chan struct{})}
+	return &ledger{e: e, max: maxLedgerWeight, chats: make(map[chat.ID]*ledgerChat), applied: make(chan struct{})}
 }
 
 // sharedAge is how long a policy holds that depends on what chats two users share.
@@ -95,7 +98,7 @@ func (l *ledger) get(id chat.ID) *ledgerChat {
 	if c == nil {
 		return nil
 	}
-	if c.outdated() {
+	if c.outdated(l.now) {
 		l.drop(id)
 		return nil
 	}
@@ -105,13 +108,14 @@ func (l *ledger) get(id chat.ID) *ledgerChat {
 
 // outdated tells whether the policy of a direct chat has to be decided anew. It
 // ages where users may be written to by those who share a chat with them: groups
-// change behind the ledger's back, and who is refused may be answered by then.
-func (c *ledgerChat) outdated() bool {
+// change behind the ledger's back, and who is refused may be answered by then. What
+// has been read for a batch holds for that batch, however long the reading took.
+func (c *ledgerChat) outdated(now time.Time) bool {
 	if !c.shared {
 		return false
 	}
 	refuses := c.policy[0] != nil || c.policy[1] != nil
-	return refuses && c.head != c.from || time.Since(c.readAt) > sharedAge
+	return refuses && c.head != c.from || now.Sub(c.readAt) > sharedAge
 }
 
 // drop forgets a chat: it is read again when it is next needed.
@@ -130,7 +134,15 @@ func (l *ledger) keep(c *ledgerChat) {
 	l.chats[c.id] = c
 	l.order.push(c)
 	l.load += c.weight
-	for l.load > maxLedgerWeight && l.order.oldest != c {
+}
+
+// begin prepares the ledger for the next batch. Only here chats leave it for their
+// age: while a batch is decided it needs all that it has read, even if that is too
+// much to be kept.
+func (l *ledger) begin() {
+	l.correct()
+	l.now = time.Now()
+	for l.load > l.max {
 		l.drop(l.order.oldest.id)
 	}
 }
@@ -139,8 +151,10 @@ func (l *ledger) keep(c *ledgerChat) {
 // is closed once it has been made. It may be called from any goroutine.
 func (l *ledger) later(f func(*ledger)) <-chan struct{} {
 	l.mu.Lock()
-	l.stale = append(l.stale, f)
 	done := l.applied
+	if !l.stopped {
+		l.stale = append(l.stale, f)
+	}
 	l.mu.Unlock()
 	l.e.intake.nudge()
 	return done
@@ -172,6 +186,14 @@ func (l *ledger) correct() {
 		f(l)
 	}
 	close(applied)
+}
+
+// stop ends corrections: who waits for one goes on.
+func (l *ledger) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	close(l.applied)
 }
 
 // read brings chats into the ledger that are not in it: one call to the store for
@@ -249,7 +271,7 @@ func (l *ledger) readUsers(ctx context.Context, c *ledgerChat) error {
 
 // writePolicy decides whether from may write to the direct chat with to.
 func (l *ledger) writePolicy(ctx context.Context, from, to *account) (*Refusal, error) {
-	if !to.active() || to.hasBlocked(from.ID) {
+	if !from.active() || !to.active() || to.hasBlocked(from.ID) {
 		return refuseNotAllowed, nil
 	}
 	ok, err := l.e.audienceAllows(ctx, to.Writers, to.ID, from.ID)

@@ -83,6 +83,11 @@ func (e *Engine) Post(ctx context.Context, from Identity, topic string, payload 
 	if cid != "" {
 		it.cid = t.put([]byte(cid))
 	}
+	if us, err := e.accounts.withIDs(ctx, []chat.UserID{from.Actor.User}); err != nil {
+		return PostResult{}, err
+	} else if !us[0].active() {
+		return PostResult{}, refuseNotAllowed
+	}
 	return e.submit(ctx, it, t.data)
 }
 

@@ -69,7 +69,12 @@ func (p *presence) left(u chat.UserID) {
 
 // say notes what a user says of himself.
 func (p *presence) say(s *Session, state presenceState) {
-	p.change(s.user(), 0, func(o *presenceOf) { o.says = state })
+	p.change(s.user(), 0, func(o *presenceOf) {
+		if state == chat.PresenceInvisible && o.says != state {
+			o.left = time.Now().UnixMilli() // as if he had gone
+		}
+		o.says = state
+	})
 }
 
 func (p *presence) change(u chat.UserID, after time.Duration, f func(*presenceOf)) {
@@ -165,12 +170,16 @@ func (p *presence) changes(now time.Time) []news {
 		if told := o.told; state != told && !(told == "" && state == chat.PresenceOffline) {
 			o.told, o.at = state, now
 			n := news{user: u, state: state}
-			if !o.online {
+			if state == chat.PresenceOffline {
 				n.lastSeen = o.left
 			}
 			out = append(out, n)
 		}
-		if !o.online {
+		switch again := o.at.Add(presenceEvery); {
+		case o.online:
+		case again.After(now): // who comes back before that waits for it
+			p.due[u] = again
+		default:
 			delete(p.users, u)
 		}
 	}
@@ -255,11 +264,28 @@ func (p *presence) state(ctx context.Context, u *account) ([]byte, error) {
 	if state != chat.PresenceOffline {
 		return chat.AppendPresence(nil, u.Name, state, 0), nil
 	}
-	seen, err := p.e.lastSeen(ctx, u.ID)
+	seen, err := p.seen(ctx, u.ID)
 	if err != nil {
 		return nil, err
 	}
 	return chat.AppendPresence(nil, u.Name, state, seen), nil
+}
+
+// seen returns when a user who shows as offline was last seen: for one who is
+// invisible, when he became that.
+func (p *presence) seen(ctx context.Context, u chat.UserID) (int64, error) {
+	p.mu.Lock()
+	o := p.users[u]
+	hidden := o != nil && o.online && o.says == chat.PresenceInvisible
+	left := int64(0)
+	if hidden {
+		left = o.left
+	}
+	p.mu.Unlock()
+	if hidden {
+		return left, nil
+	}
+	return p.e.lastSeen(ctx, u)
 }
 
 // lastSeen returns when a user was last connected, in Unix milliseconds; zero if

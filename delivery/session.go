@@ -38,6 +38,7 @@ type Session struct {
 	closing atomic.Bool   // Close waits for pending to become zero
 	drained chan struct{} // closed when it has
 	drain   sync.Once
+	barred  atomic.Bool   // its user or device may not do anything any more
 	over    atomic.Bool   // no longer takes or gives anything
 	closed  chan struct{} // closed when Close has finished
 	end     sync.Once     // of Close

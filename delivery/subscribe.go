@@ -139,7 +139,9 @@ func (s *Session) adopt(ctx context.Context, subs []Subscription, sc *scope, loa
 	if load {
 		s.loading, s.load = true, true
 	}
-	s.e.presence.watch(s, sc)
+	if !s.ended {
+		s.e.presence.watch(s, sc)
+	}
 	st := s.snapshotLocked(true)
 	s.mu.Unlock()
 	if s.temporary || s.id.Guest || stored {

@@ -144,9 +144,16 @@ func (e *Engine) administer(ctx context.Context, name string, end bool, change f
 	}
 	e.directory.revoked()
 	for _, s := range e.directory.of(u.ID) {
-		s.link.Close(ReasonNotAuthorized)
+		s.bar()
 	}
 	return nil
+}
+
+// bar ends a session whose user or device was shut out: what it has published and
+// is not decided yet is refused.
+func (s *Session) bar() {
+	s.barred.Store(true)
+	s.link.Close(ReasonNotAuthorized)
 }
 
 // ListUsers returns up to limit accounts in order of name, from the first above
@@ -195,7 +202,7 @@ func (e *Engine) GetUser(ctx context.Context, by chat.UserID, name string) (Prof
 	}
 	p.Presence = e.presence.now(u.ID)
 	if p.Presence == chat.PresenceOffline {
-		p.LastSeen, err = e.lastSeen(ctx, u.ID)
+		p.LastSeen, err = e.presence.seen(ctx, u.ID)
 	}
 	return p, err
 }
