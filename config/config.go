@@ -84,7 +84,7 @@ type WS struct {
 
 // Store is the embedded store.
 type Store struct {
-	Cache   Size `yaml:"cache" default:"64MiB" min:"1MiB" doc:"Memory for what was read from disk."`
+	Cache   Size `yaml:"cache" default:"16MiB" min:"1MiB" doc:"Memory for what was read from disk."`
 	Reserve Size `yaml:"reserve" default:"0" auto:"64MiB, or an eighth of a small disk" doc:"Free disk space below which new messages are refused."`
 }
 

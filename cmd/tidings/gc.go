@@ -14,13 +14,13 @@ import (
 const (
 	gcMost  = 400
 	gcLeast = 50
-	gcRoom  = 32 << 20
+	gcRoom  = 16 << 20
 	gcEvery = time.Second
 
 	// Memory that the heap has left free is given back to the system when there is
 	// much of it: Go does so by and by, and never below a tenth over the peak.
 	releaseEvery = 5 * time.Second
-	releaseFrom  = 24 << 20
+	releaseFrom  = 16 << 20
 )
 
 // gcPercent returns Go's GOGC for a live heap of that many bytes.

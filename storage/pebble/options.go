@@ -10,7 +10,7 @@ import (
 // negative size does, too, where nothing else is said.
 type Options struct {
 	// Cache is the size of the cache of blocks read from disk, in bytes.
-	// Default 16 MiB.
+	// Default 8 MiB.
 	Cache int64
 
 	// MemTable is the size of the buffer that collects writes before they are
@@ -36,7 +36,7 @@ type Options struct {
 }
 
 const (
-	defaultCache    = 16 << 20
+	defaultCache    = 8 << 20
 	defaultMemTable = 8 << 20
 	defaultHeads    = 1 << 16
 	defaultReserve  = 64 << 20
