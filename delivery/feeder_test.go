@@ -482,3 +482,13 @@ func TestFiveThousandChats(t *testing.T) {
 
 // after is a channel that is closed after some milliseconds.
 func after(ms int) <-chan time.Time { return time.After(time.Duration(ms) * time.Millisecond) }
+
+// decode returns the envelope that was delivered.
+func (g got) decode(t *testing.T) chat.Envelope {
+	t.Helper()
+	env, err := chat.DecodeEnvelope([]byte(g.payload))
+	if err != nil {
+		t.Fatalf("on %s: %v", g.topic, err)
+	}
+	return env
+}

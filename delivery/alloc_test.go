@@ -1,0 +1,103 @@
+package delivery_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"tidings/delivery"
+	"tidings/hooks"
+	"tidings/storage/pebble"
+)
+
+// sink is a link that acknowledges in the background and allocates nothing.
+type sink struct {
+	s       *delivery.Session
+	tags    chan uint16
+	answers chan struct{}
+	got     *sync.WaitGroup
+}
+
+func (k *sink) Deliver(d *delivery.Delivery) delivery.DeliverResult {
+	if d.Ordinary {
+		k.tags <- d.Tag
+	}
+	return delivery.Delivered
+}
+
+func (k *sink) Answer(*delivery.Answer) { k.answers <- struct{}{} }
+func (k *sink) Flush()                  {}
+func (k *sink) Close(delivery.Reason)   {}
+
+// acknowledge is what the carrier's reader does.
+func (k *sink) acknowledge() {
+	for tag := range k.tags {
+		k.s.Ack(tag, false)
+		k.got.Done()
+	}
+}
+
+// openSink connects a device whose link costs nothing.
+func (w *world) openSink(user string, got *sync.WaitGroup) *sink {
+	k := &sink{tags: make(chan uint16, 4096), answers: make(chan struct{}, 4096), got: got}
+	id, err := w.e.Login(w.t.Context(), &hooks.Login{User: user, Client: "sink"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if k.s, _, err = w.e.Open(w.t.Context(), id, delivery.OpenOptions{Link: k}); err != nil {
+		w.t.Fatal(err)
+	}
+	k.s.Start()
+	if _, err := k.s.Subscribe(w.t.Context(), []delivery.Subscription{{Filter: "u/" + user, QoS: 1}}); err != nil {
+		w.t.Fatal(err)
+	}
+	k.s.Feed()
+	go k.acknowledge()
+	w.t.Cleanup(func() {
+		k.s.Close(w.t.Context(), delivery.CloseHow{})
+		close(k.tags)
+	})
+	return k
+}
+
+// TestAllocationsOfADirectMessage bounds what the way of a direct message costs,
+// from the turn over the commit to the receiver's acknowledgement and the receipt,
+// with the durable store.
+func TestAllocationsOfADirectMessage(t *testing.T) {
+	if raceEnabled {
+		t.Log("the race detector allocates")
+		return
+	}
+	store, err := pebble.Open(t.TempDir(), pebble.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	w := newWorldWith(t, delivery.Config{Store: store}, "alice", "bob")
+	const each, limit = 64, 1.0
+	var got sync.WaitGroup
+	alice := w.openSink("alice", &got)
+	w.openSink("bob", &got)
+	turn := w.e.NewTurn()
+	p := delivery.Publish{Topic: []byte("u/bob"), Payload: fmt.Appendf(nil, "%200d", 1), QoS: 1}
+	round := func() {
+		got.Add(each)
+		for i := range each {
+			p.PacketID = uint16(i + 1)
+			turn.Publish(alice.s, &p)
+		}
+		turn.Commit()
+		for range each {
+			<-alice.answers
+		}
+		got.Wait()
+	}
+	for range 50 {
+		round()
+	}
+	n := testing.AllocsPerRun(200, round) / each
+	t.Logf("%.2f allocations per message", n)
+	if n > limit {
+		t.Errorf("%.2f allocations per message, at most %.0f are allowed", n, limit)
+	}
+}
