@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-
+	"strings"
 	"time"
 
 	"tidings/chat"
@@ -92,7 +92,7 @@ func (b *echoBot) next(ctx context.Context, c *mqttest.Client) (*mqttest.Message
 // anything but texts, answers of a bot, and what the bot's own devices send.
 func (b *echoBot) reply(payload []byte) *mqttest.Publish {
 	e, err := chat.DecodeEnvelope(payload)
-	if err != nil || e.Type != chat.TypeText || e.From == "" || e.From == b.user {
+	if err != nil || e.Type != chat.TypeText || e.From == "" || e.From == b.user || strings.HasPrefix(e.CID, echoMark) {
 		return nil
 	}
 	text, ok := e.Text()
