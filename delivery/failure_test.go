@@ -299,6 +299,7 @@ func TestLoadAndLiveMissNothing(t *testing.T) {
 		}
 		return true
 	})
+	last.acks.Wait()
 	last.close(true)
 	collect(last)
 	for topic, end := range ends {
