@@ -140,8 +140,16 @@ func (d *device) cut() {
 	}
 }
 
-// quit ends it with DISCONNECT.
+// quit ends it with DISCONNECT. That settles what was published without a cid, also
+// an answer that is still on its way: a client that will send again must not say it.
 func (d *device) quit() {
+	d.mu.Lock()
+	unsure := !d.profile.cid && len(d.pending) > 0
+	d.mu.Unlock()
+	if unsure {
+		d.cut()
+		return
+	}
 	if c := d.finish(history.Close); c != nil {
 		c.Disconnect()
 	}
