@@ -313,7 +313,7 @@ func TestCommitterComesToAnEnd(t *testing.T) {
 		slow := 0
 		w.gate.on("Inbox", func() error {
 			if slow++; slow < 1000 {
-				<-after(400)
+				<-after(700) // twice for one policy
 			}
 			return nil
 		})

@@ -52,6 +52,18 @@ func (d *device) states(user string) []string {
 	return out
 }
 
+// lastSeen returns the time that a presence tells.
+func lastSeen(t *testing.T, g got) (ms int64) {
+	t.Helper()
+	var p struct {
+		Seen int64 `json:"last_seen"`
+	}
+	if err := json.Unmarshal([]byte(g.payload), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p.Seen
+}
+
 func (d *device) says(state string) {
 	d.publish(delivery.Publish{
 		Topic:   []byte("u/" + d.s.Identity().Actor.UserName + "/presence"),
@@ -102,6 +114,9 @@ func TestPresence(t *testing.T) {
 		check("invisible is as offline", "offline seen")
 		bob.subscribe(0, "u/alice/presence")
 		check("subscribed again", "offline retained seen")
+		if n := len(bob.got); lastSeen(t, bob.got[n-1]) != lastSeen(t, bob.got[n-2]) {
+			t.Errorf("last seen %s, and before %s", bob.got[n-1].payload, bob.got[n-2].payload)
+		}
 		alice.close(true)
 		time.Sleep(20 * time.Second)
 		check("left unseen")

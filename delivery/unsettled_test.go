@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tidings/delivery"
+	"tidings/storage"
 )
 
 // text is a QoS 1 publish of a text.
@@ -217,12 +218,12 @@ func TestCIDMakesSendingIdempotent(t *testing.T) {
 		t.Errorf("a cid of another content: %+v", a)
 	}
 	bob.stored(text("u/alice", `{"cid":"a","body":"bob's"}`, 1), 3) // cids are each sender's own
-	alice.close(true)
-	w.crash()
-	w.online("alice", "phone").stored(draft("b", "2", 9), 2)
 	if got := bob.texts("u/alice", 2); !slices.Equal(got, []string{"1", "2"}) {
 		t.Errorf("bob got %q", got)
 	}
+	alice.close(true)
+	w.crash()
+	w.online("alice", "phone").stored(draft("b", "2", 9), 2)
 }
 
 // What is sent again was allowed once: a refusal would say that it is not stored.
@@ -259,4 +260,19 @@ func TestRepeatIsNotRefusedWhileTheLogCannotBeRead(t *testing.T) {
 	alice = w.online("alice", "phone")
 	alice.stored(again(text("u/bob", "ok", 5)), 1)
 	alice.stored(again(text("u/bob", "behind", 6)), 2)
+}
+
+// Of a repetition no refusal can say that it is not stored.
+func TestRepeatIsNotRefusedByAFullDisk(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	alice := w.online("alice", "phone")
+	w.gate.on("Append", func() error { return storage.ErrFull })
+	if a := alice.publish(text("u/bob", "new", 4)); a.code != delivery.CodeStorageFull {
+		t.Errorf("a new text: %+v", a)
+	}
+	alice.ask(again(text("u/bob", "ok", 5)))
+	alice.wait("the end of the connection", func() bool { return alice.closed == delivery.ReasonUnknownOutcome })
+	if len(alice.answers) != 1 {
+		t.Errorf("answered %+v", alice.answers)
+	}
 }

@@ -315,11 +315,11 @@ func (d *device) publish(p delivery.Publish) answer {
 	t.Commit()
 	var a answer
 	d.wait(fmt.Sprintf("answer to a publish on %s", p.Topic), func() bool {
-		if len(d.answers) > n {
-			a = d.answers[n]
-			return true
+		i := slices.IndexFunc(d.answers[n:], func(a answer) bool { return a.pid == p.PacketID }) // settle may run beside
+		if i >= 0 {
+			a = d.answers[n+i]
 		}
-		return false
+		return i >= 0
 	})
 	return a
 }
