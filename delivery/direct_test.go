@@ -45,6 +45,7 @@ func TestInboxWaitsForTheDevice(t *testing.T) {
 	if got := bob.texts("u/alice", n); !slices.Equal(got, want) {
 		t.Errorf("bob got %d messages, not in order: %.80q …", len(got), got)
 	}
+	bob.acks.Wait()
 	bob.close(true)
 	w.restart()
 	again := w.online("bob", "phone")

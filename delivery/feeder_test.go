@@ -106,8 +106,9 @@ func TestWindowHoldsWhatIsOutstanding(t *testing.T) {
 					alice.send("u/bob", fmt.Sprint(i))
 				}
 				rest()
-				if n := len(bob.tags()); n != tt.want {
-					t.Fatalf("%d deliveries are outstanding, want %d", n, tt.want)
+				// What has fallen behind is read at half a window.
+				if n := len(bob.tags()); n > tt.want || 2*n <= tt.want {
+					t.Fatalf("%d deliveries are outstanding, the window is %d", n, tt.want)
 				}
 				bob.release(false)
 				rest()
