@@ -218,7 +218,7 @@ func TestBlocks(t *testing.T) {
 	if got := w.call("bob", "block.list", `{"after":"alice"}`); got != `{"users":["carol"]}` {
 		t.Errorf("second page: %s", got)
 	}
-	if _, err := w.engine.Post(t.Context(), w.as("alice", ""), "u/bob", []byte("hi"), false, ""); err == nil {
+	if _, err := w.engine.Post(t.Context(), w.as("alice", ""), &delivery.Publish{Topic: []byte("u/bob"), Payload: []byte("hi")}, ""); err == nil {
 		t.Error("a blocked user may write")
 	}
 	w.call("bob", "block.remove", `{"user":"alice"}`)

@@ -123,7 +123,7 @@ func (w *world) refused(user, operation, params string) *delivery.Refusal {
 // say posts a message.
 func (w *world) say(user, topic, payload string) {
 	w.t.Helper()
-	if _, err := w.engine.Post(w.t.Context(), w.as(user, ""), topic, []byte(payload), false, ""); err != nil {
+	if _, err := w.engine.Post(w.t.Context(), w.as(user, ""), &delivery.Publish{Topic: []byte(topic), Payload: []byte(payload)}, ""); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -13,17 +13,19 @@ type engine interface {
 	Login(ctx context.Context, l *hooks.Login) (delivery.Identity, error)
 	Open(ctx context.Context, id delivery.Identity, o delivery.OpenOptions) (session, delivery.OpenInfo, error)
 	NewTurn() turn
-	Post(ctx context.Context, from delivery.Identity, topic string, payload []byte, text bool, cid string) error
+	Post(ctx context.Context, from delivery.Identity, p *delivery.Publish, cid string) error
 }
 
 type session interface {
 	Start()
-	Subscribe(ctx context.Context, subs []delivery.Subscription) ([]*delivery.Refusal, error)
+	Subscribe(ctx context.Context, subs []delivery.Subscription) ([]delivery.Granted, error)
 	Feed()
 	Unsubscribe(ctx context.Context, filters []string) ([]bool, error)
 	Subscriptions() []delivery.Subscription
 	SaveCarrier(ctx context.Context, b []byte) error
 	Ack(tag uint16, refused bool) bool
+	Received(tag uint16, refused bool) bool
+	Completed(tag uint16) bool
 	Writable()
 	Released(packetID uint16) bool
 	Leave()
@@ -51,8 +53,8 @@ func (e deliveryEngine) Open(ctx context.Context, id delivery.Identity, o delive
 }
 
 // Post appends a message; its place in the chat is of no interest here.
-func (e deliveryEngine) Post(ctx context.Context, from delivery.Identity, topic string, payload []byte, text bool, cid string) error {
-	_, err := e.Engine.Post(ctx, from, topic, payload, text, cid)
+func (e deliveryEngine) Post(ctx context.Context, from delivery.Identity, p *delivery.Publish, cid string) error {
+	_, err := e.Engine.Post(ctx, from, p, cid)
 	return err
 }
 

@@ -110,10 +110,10 @@ func (e *fakeEngine) Open(ctx context.Context, id delivery.Identity, o delivery.
 
 func (e *fakeEngine) NewTurn() broker.TurnForTest { return &fakeTurn{e: e} }
 
-func (e *fakeEngine) Post(_ context.Context, from delivery.Identity, topic string, payload []byte, _ bool, cid string) error {
+func (e *fakeEngine) Post(_ context.Context, from delivery.Identity, p *delivery.Publish, cid string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.posts = append(e.posts, post{topic, string(payload), cid, from.Actor.UserName})
+	e.posts = append(e.posts, post{string(p.Topic), string(p.Payload), cid, from.Actor.UserName})
 	return nil
 }
 
@@ -272,21 +272,22 @@ func (s *fakeSession) Start() {
 	s.started = true
 }
 
-func (s *fakeSession) Subscribe(_ context.Context, subs []delivery.Subscription) ([]*delivery.Refusal, error) {
+func (s *fakeSession) Subscribe(_ context.Context, subs []delivery.Subscription) ([]delivery.Granted, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]*delivery.Refusal, len(subs))
+	out := make([]delivery.Granted, len(subs))
 	for i, sub := range subs {
 		if _, err := topics.ParseFilter(sub.Filter, s.id.Actor.UserName); err != nil {
 			r, _ := errors.AsType[*topics.Refusal](err)
-			out[i] = &delivery.Refusal{Code: r.Code}
+			out[i].Refusal = &delivery.Refusal{Code: r.Code}
 			continue
 		}
 		if s.e.subs != nil {
-			if out[i] = s.e.subs(sub); out[i] != nil {
+			if out[i].Refusal = s.e.subs(sub); out[i].Refusal != nil {
 				continue
 			}
 		}
+		out[i].QoS = min(sub.QoS, 1)
 		s.subs = append(s.subs, sub)
 	}
 	return out, nil
@@ -326,6 +327,9 @@ func (s *fakeSession) SaveCarrier(_ context.Context, b []byte) error {
 	s.e.carrier[s.key] = append([]byte(nil), b...)
 	return nil
 }
+
+func (s *fakeSession) Received(uint16, bool) bool { return false }
+func (s *fakeSession) Completed(uint16) bool      { return false }
 
 func (s *fakeSession) Ack(tag uint16, _ bool) bool {
 	s.mu.Lock()

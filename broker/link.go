@@ -36,6 +36,24 @@ func (c *conn) Deliver(d *delivery.Delivery) delivery.DeliverResult {
 	return delivery.Delivered
 }
 
+// Release appends a PUBREL.
+func (c *conn) Release(tag uint16) delivery.DeliverResult {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.ended || o.dead:
+		return delivery.Closed
+	case o.pendingLocked() >= c.srv.cfg.OutputLimit:
+		o.hungry = true
+		return delivery.NoRoom
+	}
+	b := o.bufferLocked()
+	b.b = c.appendAck(b.b, typePubrel<<4|2, tag, codeOK)
+	o.packets[typePubrel]++
+	return delivery.Delivered
+}
+
 // deliverySize is the length of a PUBLISH's properties and its remaining length.
 func (c *conn) deliverySize(d *delivery.Delivery) (propsLen, remaining int) {
 	remaining = 2 + len(d.Topic) + len(d.Payload)

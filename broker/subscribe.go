@@ -50,7 +50,7 @@ func parseSubscribe(version byte, body []byte) (k subscribe, code byte) {
 			k.over++
 			continue
 		}
-		k.subs = append(k.subs, delivery.Subscription{Filter: string(filter), QoS: sub.qos, ID: p.subscriptionID, RetainHandling: sub.retainHandling})
+		k.subs = append(k.subs, delivery.Subscription{Filter: string(filter), QoS: sub.qos, ID: p.subscriptionID, NoLocal: sub.noLocal, RetainAsPublished: sub.asPublished, RetainHandling: sub.retainHandling})
 	}
 	return k, 0
 }
@@ -58,8 +58,8 @@ func parseSubscribe(version byte, body []byte) (k subscribe, code byte) {
 func isShared(filter []byte) bool { return len(filter) > 7 && string(filter[:7]) == "$share/" }
 
 type subscriptionOptions struct {
-	qos, retainHandling byte
-	noLocal             bool
+	qos, retainHandling  byte
+	noLocal, asPublished bool
 }
 
 // subscription reads the subscription options (MQTT 5, 3.8.3.1)
@@ -69,7 +69,7 @@ func subscription(version, b byte) (o subscriptionOptions, code byte) {
 	if version != 5 {
 		reserved = 0xfc
 	}
-	o = subscriptionOptions{qos: b & 3, noLocal: b&4 != 0, retainHandling: b >> 4 & 3}
+	o = subscriptionOptions{qos: b & 3, noLocal: b&4 != 0, asPublished: b&8 != 0, retainHandling: b >> 4 & 3}
 	switch {
 	case b&reserved != 0:
 		return o, malformed
@@ -95,14 +95,14 @@ func (c *conn) onSubscribe(body []byte) byte {
 func (c *conn) subscribe(k *subscribe) {
 	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.RequestTimeout)
 	defer cancel()
-	refusals, err := c.sess.Subscribe(ctx, k.subs)
-	if err != nil || len(refusals) != len(k.subs) {
+	answers, err := c.sess.Subscribe(ctx, k.subs)
+	if err != nil || len(answers) != len(k.subs) {
 		c.requestFailed("subscribe", err)
 		return
 	}
 	codes := make([]byte, 0, len(k.subs)+k.over)
-	for i, r := range refusals {
-		codes = append(codes, c.granted(&k.subs[i], r))
+	for _, a := range answers {
+		codes = append(codes, c.granted(a))
 	}
 	for range k.over {
 		codes = append(codes, c.subackCode(packets.ErrQuotaExceeded.Code))
@@ -113,11 +113,11 @@ func (c *conn) subscribe(k *subscribe) {
 }
 
 // granted is the code of one filter in SUBACK.
-func (c *conn) granted(sub *delivery.Subscription, r *delivery.Refusal) byte {
-	if r == nil {
-		return min(sub.QoS, 1)
+func (c *conn) granted(a delivery.Granted) byte {
+	if a.Refusal == nil {
+		return a.QoS
 	}
-	return c.subackCode(subscribeCode(r.Code))
+	return c.subackCode(subscribeCode(a.Refusal.Code))
 }
 
 func (c *conn) subackCode(code byte) byte {

@@ -119,7 +119,7 @@ func (w *wills) shut() {
 func (w *wills) post(from delivery.Identity, m *will) {
 	ctx, cancel := context.WithTimeout(w.srv.ctx, w.srv.cfg.RequestTimeout)
 	defer cancel()
-	if err := w.srv.engine.Post(ctx, from, m.topic, m.payload, m.text, m.cid); err != nil {
+	if err := w.srv.engine.Post(ctx, from, &delivery.Publish{Topic: []byte(m.topic), Payload: m.payload, QoS: 1, Text: m.text}, m.cid); err != nil {
 		w.srv.counters.willsRefused.Add(1)
 		w.srv.log.Info("will message not sent", "error", err)
 		return

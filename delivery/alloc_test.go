@@ -25,6 +25,8 @@ func (k *sink) Deliver(d *delivery.Delivery) delivery.DeliverResult {
 	return delivery.Delivered
 }
 
+func (k *sink) Release(uint16) delivery.DeliverResult { return delivery.Delivered }
+
 func (k *sink) Answer(*delivery.Answer) { k.answers <- struct{}{} }
 func (k *sink) Flush()                  {}
 func (k *sink) Close(delivery.Reason)   {}

@@ -228,12 +228,60 @@ func (s *Session) dirtyLocked() {
 func (s *Session) Ack(tag uint16, refused bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := s.window.index(tag)
-	if i < 0 || s.ended || s.resend >= 0 && i >= s.resend || s.window.at(i).done {
+	sl := s.outstandingLocked(tag)
+	if sl == nil || sl.step != awaitsPuback {
 		s.e.stats.UnknownAcks.Add(1)
 		return false
 	}
-	sl := s.window.at(i)
+	s.settleLocked(sl, refused)
+	return true
+}
+
+// Received takes the first acknowledgement (PUBREC) of a QoS 2 delivery. It
+// returns true if the carrier is to answer with PUBREL, also for a repetition, and
+// false if none is: for an unknown tag, or a refusal, which ends the delivery.
+func (s *Session) Received(tag uint16, refused bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sl := s.outstandingLocked(tag)
+	switch {
+	case sl == nil || sl.step == awaitsPuback:
+		s.e.stats.UnknownAcks.Add(1)
+		return false
+	case refused:
+		s.settleLocked(sl, true)
+		return false
+	}
+	sl.step = awaitsPubcomp
+	return true
+}
+
+// Completed takes the last acknowledgement (PUBCOMP) of a QoS 2 delivery. It
+// returns false for a tag that does not wait for one.
+func (s *Session) Completed(tag uint16) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sl := s.outstandingLocked(tag)
+	if sl == nil || sl.step != awaitsPubcomp {
+		s.e.stats.UnknownAcks.Add(1)
+		return false
+	}
+	s.settleLocked(sl, false)
+	return true
+}
+
+// outstandingLocked returns the delivery of this connection that has the tag and
+// is not acknowledged, nil if there is none.
+func (s *Session) outstandingLocked(tag uint16) *slot {
+	i := s.window.index(tag)
+	if i < 0 || s.ended || s.resend >= 0 && i >= s.resend || s.window.at(i).done {
+		return nil
+	}
+	return s.window.at(i)
+}
+
+// settleLocked ends a delivery.
+func (s *Session) settleLocked(sl *slot, refused bool) {
 	sl.done = true
 	sl.mute = sl.mute || refused
 	s.out--
@@ -241,7 +289,6 @@ func (s *Session) Ack(tag uint16, refused bool) bool {
 		s.popLocked()
 	}
 	s.wakeLocked()
-	return true
 }
 
 // popLocked takes the first, acknowledged delivery out of the window and moves

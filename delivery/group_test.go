@@ -365,7 +365,7 @@ func TestDisablingEndsSessionsAndWhatTheyHaveQueued(t *testing.T) {
 		if a := alice.publish(text(topic, "late", 2)); a.code != delivery.CodeNotAllowed {
 			t.Errorf("publish to %s of a disabled user: %+v", topic, a)
 		}
-		if _, err := w.e.Post(t.Context(), alice.s.Identity(), topic, []byte("will"), true, "will"); err == nil {
+		if _, err := w.e.Post(t.Context(), alice.s.Identity(), &delivery.Publish{Topic: []byte(topic), Payload: []byte("will"), Text: true}, "will"); err == nil {
 			t.Errorf("a will to %s of a disabled user was stored", topic)
 		}
 	}

@@ -16,6 +16,10 @@ type Link interface {
 	// the publishes of this connection were given to a Turn [MQTT-4.6.0-2].
 	Answer(a *Answer)
 
+	// Release appends the packet that lets the receiver of a QoS 2 delivery go on
+	// (PUBREL), again after a reconnect. The results are those of Deliver.
+	Release(tag uint16) DeliverResult
+
 	// Flush hands what has been appended to the network, as far as it takes it at
 	// once. The engine calls it once for each batch of Deliver and Answer calls,
 	// without holding a lock. It is cheap when there is nothing to send.
@@ -44,9 +48,10 @@ type Delivery struct {
 	Payload  []byte
 	ReplyTo  []byte // Response Topic for MQTT 5 receivers, nil: none
 	Tag      uint16 // the session's identifier of this delivery, 1…65535, used as MQTT packet identifier; zero at QoS 0
-	QoS      byte   // 0 or 1
+	QoS      byte   // 0 or 1; on open topics also 2
 	Dup      bool
 	Retain   bool
+	Props    []byte   // on open topics: what Publish.Props was, for MQTT 5 receivers
 	Expiry   uint32   // seconds the message has left, for Message Expiry Interval; zero: none
 	Filters  []uint32 // subscription identifiers of the matching filters, without zeros
 	Ordinary bool     // false for live-only traffic (receipts, typing, presence, sent), which the engine drops when there is no room

@@ -66,14 +66,15 @@ func (e *Engine) submit(ctx context.Context, it item, data []byte) (PostResult, 
 
 var refuseUnknown = &Refusal{Code: CodeUnavailable, Message: "the outcome is not known; try again", Temporary: true}
 
-// Post appends a message on behalf of a device without a connection (a will, an
-// operation) and waits until it is durable. topic is u/{user} or g/{group}, cid
-// may be "". Errors are a *Refusal or the context's.
-func (e *Engine) Post(ctx context.Context, from Identity, topic string, payload []byte, text bool, cid string) (PostResult, error) {
+// Post publishes on behalf of a device without a connection (a will, an
+// operation) and waits until it is durable. The topic is that of a user, a group
+// or an open one; cid is the client message id of a message, "" for none. Errors
+// are a *Refusal or the context's.
+func (e *Engine) Post(ctx context.Context, from Identity, p *Publish, cid string) (PostResult, error) {
 	t := &Turn{e: e}
 	it := item{post: &post{from: from.Actor, done: make(chan posted, 1)}, qos: 1}
-	it.topic = t.put([]byte(topic))
-	it.refusal = t.read(&it, from.Actor.UserName, &Publish{Topic: []byte(topic), Payload: payload, QoS: 1, Text: text})
+	it.topic = t.put(p.Topic)
+	it.refusal = t.read(&it, from.Actor.UserName, p)
 	if it.refusal == nil && it.kind != kindMessage {
 		it.refusal = refuseUnknownTopic
 	}

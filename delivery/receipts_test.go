@@ -236,9 +236,9 @@ func TestOverlappingFilters(t *testing.T) {
 		subs := []delivery.Subscription{
 			{Filter: "u/bob/#", QoS: 0, ID: 7}, {Filter: "u/bob", QoS: 2, ID: 8}, {Filter: "u/+", QoS: 0, ID: 0},
 		}
-		refusals, err := bob.s.Subscribe(t.Context(), subs[:2])
-		if err != nil || refusals[0] != nil || refusals[1] != nil {
-			t.Fatal(refusals, err)
+		granted, err := bob.s.Subscribe(t.Context(), subs[:2])
+		if err != nil || granted[0].Refusal != nil || granted[1].Refusal != nil {
+			t.Fatal(granted, err)
 		}
 		bob.s.Feed()
 		alice.fill(2)

@@ -6,12 +6,20 @@ import (
 	"tidings/topics"
 )
 
-// Subscription is one chat topic filter of a session, with MQTT's options.
+// Subscription is one topic filter of a session, with MQTT's options.
 type Subscription struct {
-	Filter         string `json:"f"`
-	QoS            byte   `json:"q,omitempty"` // as requested; 2 is granted as 1
-	ID             uint32 `json:"i,omitempty"` // subscription identifier, zero: none
-	RetainHandling byte   `json:"-"`           // for presence: 0 send the state, 1 only if the subscription is new, 2 do not
+	Filter            string `json:"f"`
+	QoS               byte   `json:"q,omitempty"` // as requested; chats grant at most 1
+	ID                uint32 `json:"i,omitempty"` // subscription identifier, zero: none
+	NoLocal           bool   `json:"l,omitempty"` // open topics only
+	RetainAsPublished bool   `json:"r,omitempty"` // open topics only
+	RetainHandling    byte   `json:"-"`           // of retained messages and presence: 0 send, 1 only if the subscription is new, 2 do not
+}
+
+// Granted is the answer to one Subscription.
+type Granted struct {
+	QoS     byte     // the highest of its deliveries
+	Refusal *Refusal // why it was not granted; nil: it was
 }
 
 // scope is what a session's subscriptions select of the server's streams. It is

@@ -12,12 +12,12 @@ import (
 
 var errTooManyFilters = &Refusal{Code: CodeQuota, Message: "this session has as many subscriptions as are allowed"}
 
-// Subscribe adds or replaces subscriptions to chat topics. The answer has one
-// entry for each: nil means granted. When it returns, the device's inbox and
-// start cursors are durable, so that SUBACK may be sent; the carrier then calls
-// Feed. It may block. Calls for one session do not overlap.
-func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]*Refusal, error) {
-	refusals := make([]*Refusal, len(subs))
+// Subscribe adds or replaces subscriptions. The answer has one entry for each.
+// When it returns, the device's inbox and start cursors are durable, so that
+// SUBACK may be sent; the carrier then calls Feed. It may block. Calls for one
+// session do not overlap.
+func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]Granted, error) {
+	answers := make([]Granted, len(subs))
 	s.mu.Lock()
 	all := slices.Clone(s.subs)
 	old := s.scope
@@ -33,9 +33,10 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]*Refusa
 		if refusal == nil && at < 0 && len(all) >= s.e.cfg.Subscriptions {
 			refusal = errTooManyFilters
 		}
-		if refusals[i] = refusal; refusal != nil {
+		if answers[i].Refusal = refusal; refusal != nil {
 			continue
 		}
+		answers[i].QoS = min(sub.QoS, 1)
 		granted = true
 		if f.Has(topics.Presence) && (sub.RetainHandling == 0 || sub.RetainHandling == 1 && at < 0) {
 			show = append(show, f.User)
@@ -47,7 +48,7 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]*Refusa
 		}
 	}
 	if !granted {
-		return refusals, nil
+		return answers, nil
 	}
 	states, err := s.e.presence.states(ctx, s, show)
 	if err != nil {
@@ -57,22 +58,22 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]*Refusa
 	if scope.chats() && !s.id.Guest {
 		switch err := s.ensureInbox(ctx); {
 		case errors.Is(err, storage.ErrFull):
-			return refuseRest(refusals, refuseFull), nil
+			return refuseRest(answers, refuseFull), nil
 		case err != nil:
 			return nil, err
 		}
 	}
-	return refusals, s.adopt(ctx, all, scope, widened(old, scope), states)
+	return answers, s.adopt(ctx, all, scope, widened(old, scope), states)
 }
 
 // refuseRest refuses what was granted until then.
-func refuseRest(refusals []*Refusal, with *Refusal) []*Refusal {
-	for i, r := range refusals {
-		if r == nil {
-			refusals[i] = with
+func refuseRest(answers []Granted, with *Refusal) []Granted {
+	for i := range answers {
+		if answers[i].Refusal == nil {
+			answers[i] = Granted{Refusal: with}
 		}
 	}
-	return refusals
+	return answers
 }
 
 // check decides about one filter.

@@ -16,8 +16,10 @@ type Publish struct {
 	PacketID uint16
 	QoS      byte
 	Dup      bool
+	Retain   bool
 	Text     bool   // payload is text whatever it begins with (Content Type text/plain)
 	Expiry   uint32 // MQTT Message Expiry Interval in seconds, zero: none
+	Props    []byte // properties that receivers on open topics get unchanged, in the carrier's encoding; chats ignore them
 }
 
 // Turn collects what one read round of a carrier's goroutine brought, so that it

@@ -15,7 +15,17 @@ type slot struct {
 	seq  uint64
 	done bool // acknowledged, but one before it is not
 	mute bool // does not count as delivered: refused by the device, or cut
+	step step
 }
+
+// step is which acknowledgement a delivery waits for.
+type step uint8
+
+const (
+	awaitsPuback  step = iota // QoS 1
+	awaitsPubrec              // QoS 2
+	awaitsPubcomp             // QoS 2, once received: PUBREL is what is sent again
+)
 
 const tags = 65535
 

@@ -197,6 +197,12 @@ func (d *device) Deliver(v *delivery.Delivery) delivery.DeliverResult {
 	return delivery.Delivered
 }
 
+// Release completes a QoS 2 delivery.
+func (d *device) Release(tag uint16) delivery.DeliverResult {
+	d.acks.Go(func() { d.s.Completed(tag) })
+	return delivery.Delivered
+}
+
 // ack acknowledges a delivery.
 func (d *device) ack(tag uint16) {
 	if d.s.Ack(tag, false) {
@@ -287,11 +293,15 @@ func (d *device) trySubscribe(qos byte, filters ...string) []*delivery.Refusal {
 	for _, f := range filters {
 		subs = append(subs, delivery.Subscription{Filter: f, QoS: qos})
 	}
-	refusals, err := d.s.Subscribe(d.w.t.Context(), subs)
+	granted, err := d.s.Subscribe(d.w.t.Context(), subs)
 	if err != nil {
 		d.w.t.Fatalf("%s: subscribe: %v", d.name, err)
 	}
 	d.s.Feed()
+	refusals := make([]*delivery.Refusal, len(granted))
+	for i, g := range granted {
+		refusals[i] = g.Refusal
+	}
 	return refusals
 }
 
