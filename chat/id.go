@@ -23,7 +23,7 @@ type DeviceID uint64
 // GroupID is the internal identity of a group, never reused. Zero is no group.
 type GroupID uint64
 
-// Kind tells the three sorts of log apart.
+// Kind tells the sorts of log apart.
 type Kind uint8
 
 // The kinds of chat.
@@ -32,12 +32,17 @@ const (
 	KindDirect             // a log of two users, or of one user with himself
 	KindGroup              // a log of a group's members
 	KindEvents             // the private log of one account's events
+	KindQueue              // what waits for one device on open topics
 )
 
 // ID names a chat's log. It needs no look-up: a direct chat is its two users in
 // ascending order, a group chat is {0, group}, the events of an account are
-// {user, 0}. IDs are comparable and ordered by their 16 big-endian bytes.
+// {user, 0}, the queue of a device is {queues, device}. IDs are comparable and
+// ordered by their 16 big-endian bytes, so queues stand behind all others.
 type ID struct{ Hi, Lo uint64 }
+
+// queues is the Hi of every queue. It is no user's id: those count from one.
+const queues = ^uint64(0)
 
 // DirectChat returns the chat of two users, in either order; a user's chat with
 // himself is his notes.
@@ -54,6 +59,10 @@ func GroupChat(g GroupID) ID { return ID{0, uint64(g)} }
 // EventsChat returns the private event log of a user.
 func EventsChat(u UserID) ID { return ID{uint64(u), 0} }
 
+// QueueChat returns the log of what waits for a device on open topics. Nobody is
+// a member of it: it shows in no inbox, and only the device's own session reads it.
+func QueueChat(d DeviceID) ID { return ID{queues, uint64(d)} }
+
 // Kind returns the sort of chat that id names.
 func (id ID) Kind() Kind {
 	switch {
@@ -61,6 +70,8 @@ func (id ID) Kind() Kind {
 		return KindNone
 	case id.Hi == 0:
 		return KindGroup
+	case id.Hi == queues:
+		return KindQueue
 	case id.Lo == 0:
 		return KindEvents
 	default:
@@ -74,6 +85,14 @@ func (id ID) Group() GroupID {
 		return 0
 	}
 	return GroupID(id.Lo)
+}
+
+// Device returns the device of a queue, zero for other kinds.
+func (id ID) Device() DeviceID {
+	if id.Kind() != KindQueue {
+		return 0
+	}
+	return DeviceID(id.Lo)
 }
 
 // Peer returns the other user of a direct chat as u sees it (u himself in his
@@ -92,7 +111,7 @@ func (id ID) Peer(u UserID) UserID {
 }
 
 // Users returns the users whom the id itself names: two for a direct chat, one
-// for notes and events, none for a group.
+// for notes and events, none for a group or a queue.
 func (id ID) Users() []UserID {
 	switch id.Kind() {
 	case KindDirect:
@@ -136,6 +155,8 @@ func (id ID) String() string {
 		return fmt.Sprintf("group:%d", id.Lo)
 	case KindEvents:
 		return fmt.Sprintf("events:%d", id.Hi)
+	case KindQueue:
+		return fmt.Sprintf("queue:%d", id.Lo)
 	default:
 		return "none"
 	}

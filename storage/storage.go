@@ -1,6 +1,6 @@
 // Package storage is the contract between the delivery engine and what keeps
-// its data: accounts, devices, groups, the log of every chat, cursors and
-// watermarks.
+// its data: accounts, devices, groups, the log of every chat, cursors,
+// watermarks, and the retained messages of open topics.
 //
 // The contract is coarse on purpose, so that it fits a remote database as well
 // as an embedded one: batches go in and come out, no iterator or transaction is
@@ -32,6 +32,7 @@ type Store interface {
 	Groups
 	Log
 	Inboxes
+	OpenTopics
 
 	// Health reports nil while the store can take writes, and otherwise the
 	// reason in a sentence for operators. It does not block on I/O.
@@ -111,16 +112,30 @@ type Devices interface {
 	// epoch below the device's present one changes nothing and is no error.
 	// Durable asks for durability on return. ErrNotFound for an unknown device.
 	SaveSession(ctx context.Context, s SessionState) error
+
+	// ListSessions returns up to limit sessions that were saved as Listed, in
+	// ascending order of device id, from the first above after: what a starting
+	// server has to take up though the device is away. Revoked devices are left
+	// out. A Node in the device says that its session was open when the server
+	// ended.
+	ListSessions(ctx context.Context, after chat.DeviceID, limit int) ([]StoredSession, error)
 }
 
 // SessionState is an argument of SaveSession.
 type SessionState struct {
 	Device  chat.DeviceID
 	Epoch   uint32
-	State   []byte // opaque here; nil keeps what is stored
+	State   []byte // opaque here; nil keeps what is stored, and Listed as it was
+	Listed  bool   // the session is to show in ListSessions until it is saved without
 	Closed  bool
 	NowMS   int64
 	Durable bool
+}
+
+// StoredSession is one answer of ListSessions.
+type StoredSession struct {
+	Device chat.Device
+	State  []byte // as last saved
 }
 
 // Groups keeps the settings of groups. Their members change by entries of their
@@ -169,12 +184,17 @@ type Log interface {
 	//   - Members changes take effect with their entry: see MemberChange. They
 	//     show in Members, Inbox and Memberships by the time Append returns.
 	//   - The first entry of a direct or events chat makes the chat show in the
-	//     Inbox of its users.
+	//     Inbox of its users. A queue has none and shows in no Inbox.
+	//   - Retained messages and advances are stored whatever becomes of the entries,
+	//     also if there are none. Of two retained messages of one topic the later
+	//     one counts.
 	//
 	// On an error the outcome is unknown: entries may be stored or not, in each
 	// chat a prefix of what was given. Sending them again with the same cid, or
-	// reading the log for their ids, finds out. ErrFull and ErrReadOnly say that
-	// nothing was stored. Calls for one chat must not overlap.
+	// reading the log for their ids, finds out. All of a batch's retained messages are
+	// stored or none is. ErrFull and ErrReadOnly say that nothing was stored; a batch
+	// that adds neither entries nor retained messages may still pass where others are
+	// refused with ErrFull. Calls for one chat must not overlap.
 	Append(ctx context.Context, b *Batch) error
 
 	// Chats returns the state of each chat, in order; an unknown or empty chat
@@ -186,7 +206,7 @@ type Log interface {
 	SetRetention(ctx context.Context, id chat.ID, policy string) error
 
 	// ListChats returns up to limit chats that have entries, in ascending order
-	// of id, from the first above after.
+	// of id, from the first above after. Queues are listed, too, behind all others.
 	ListChats(ctx context.Context, after chat.ID, limit int) ([]ChatInfo, error)
 
 	// Members returns all rows of a group chat, also of those who have left, in
@@ -199,7 +219,9 @@ type Log interface {
 	Read(ctx context.Context, r Range) ([]chat.Message, error)
 
 	// Trim removes content and entries that retention has ended, all in one
-	// step. Durable late: after a crash it may have to be done again.
+	// step. Durable late: after a crash it may have to be done again. It is cheap to
+	// forget a little more again and again: the cost is that of the entries which
+	// go, not of those which went before.
 	Trim(ctx context.Context, t Trim) error
 
 	// Expired returns up to limit messages that are not stubs and whose Expires
@@ -227,6 +249,8 @@ type Position struct {
 type Batch struct {
 	Entries  []Entry
 	Advances []Advance // as by Inboxes.Advance, durable with the entries
+
+	Retained []Retained // set or removed, durable with the entries
 }
 
 // Entry is one message to be appended, with its result.

@@ -70,12 +70,23 @@ func (s *Store) Append(ctx context.Context, b *storage.Batch) error {
 	for i := range b.Advances {
 		a.key = appendAdvance(a.batch, a.key, &b.Advances[i])
 	}
+	need := int64(moving)
+	for i := range b.Retained {
+		if len(b.Retained[i].Body) > 0 {
+			need = adding
+		}
+		if err := a.retain(&b.Retained[i]); err != nil {
+			_ = a.batch.Close() // as above
+			return fmt.Errorf("append: %w", err)
+		}
+	}
 	for i := range a.chats {
 		if c := &a.chats[i]; c.head != c.durable {
+			need = adding
 			s.heads.hold(c.id, c.durable)
 		}
 	}
-	err := s.apply(ctx, a.batch, adding, pebble.Sync)
+	err := s.apply(ctx, a.batch, need, pebble.Sync)
 	if err != nil && s.fence.err() != nil {
 		// The heads stay held where they were: nobody reads what may not be on disk.
 		return fmt.Errorf("append: %w", err)

@@ -7,7 +7,8 @@
 //	DIR/store/   the Pebble database
 //
 // Anything else in DIR belongs to others and is left alone. The layout of keys
-// and values is in keys.go.
+// and values is in keys.go. A new kind of row needs no new number: a version that
+// does not know its letter leaves it alone.
 //
 // # Durability
 //
@@ -32,6 +33,6 @@
 // Running out of space inside the log would be such a failure, so the store
 // stops before: below Options.Reserve bytes of free space every call that adds
 // data is refused with storage.ErrFull, below a quarter of it also those that
-// move cursors and sessions (Trim still works). Flushes and compactions pause
+// move cursors and sessions or only remove retained messages (Trim still works). Flushes and compactions pause
 // below half of it. As soon as space returns the calls are accepted again.
 package pebble

@@ -22,6 +22,7 @@ import (
 //	E user name               device id of that name, 8 bytes; never removed
 //	F user device             empty: the user's devices in order of id
 //	S device                  state of the carrier's session, opaque
+//	L device                  empty: the session is listed
 //	G group                   group, JSON behind a version byte
 //	H name                    group id of that name, 8 bytes; never removed
 //
@@ -31,11 +32,15 @@ import (
 //	g chat user               member record, see member_record.go
 //	p chat                    retention policy, a string
 //	f chat                    floor, 8 bytes, merged by maximum
+//	o chat                    the chat has no entry below this seq, 8 bytes, merged by
+//	                          maximum: Trim begins here and steps over no remains
 //
 //	i user chat               the chat is in the user's inbox; value: copy of the
 //	                          member record in groups, empty elsewhere
 //	w user chat               delivered, read: 16 bytes, merged by maximum
 //	r user device chat        cursor, 8 bytes, merged by maximum
+//
+//	T topic                   retained message of an open topic, opaque, not empty
 //
 // Rows i, w and r of one user sort by chat alike, so that Inbox is three scans
 // side by side and a look-up of each chat's head.
@@ -48,6 +53,7 @@ const (
 	tagDevName   = 'E'
 	tagDevOf     = 'F'
 	tagSession   = 'S'
+	tagListed    = 'L'
 	tagGroup     = 'G'
 	tagGroupName = 'H'
 
@@ -57,10 +63,13 @@ const (
 	tagMember    = 'g'
 	tagRetention = 'p'
 	tagFloor     = 'f'
+	tagOldest    = 'o'
 
 	tagInbox  = 'i'
 	tagMarks  = 'w'
 	tagCursor = 'r'
+
+	tagRetained = 'T'
 )
 
 // keyBuf holds a key on the stack; names and cids are at most 128 bytes long in
@@ -133,10 +142,10 @@ const (
 	expiresLen   = 1 + 8 + chat.IDSize + 8
 )
 
-// keyError tells which row does not decode. Keys of rows that may hold a name or
-// a cid are not secrets; values never appear.
+// keyError tells which row does not decode. Keys of rows that may hold a name, a
+// cid or a topic are not secrets, but may be long; values never appear.
 func keyError(key []byte, what string) error {
-	return fmt.Errorf("%w: row %q: %s", storage.ErrCorrupt, key, what)
+	return fmt.Errorf("%w: row %.200q: %s", storage.ErrCorrupt, key, what)
 }
 
 // number decodes a value that is one number.

@@ -53,7 +53,10 @@ func (s *Store) SaveSession(ctx context.Context, st storage.SessionState) error 
 	}
 	b := s.db.NewBatch()
 	if st.State != nil {
-		err = b.Set(key1(nil, tagSession, uint64(st.Device)), st.State, nil)
+		err = errors.Join(
+			b.Set(key1(nil, tagSession, uint64(st.Device)), st.State, nil),
+			s.list(b, st.Device, st.Listed),
+		)
 	}
 	if st.Closed && err == nil {
 		d.Node, d.Seen = "", st.NowMS

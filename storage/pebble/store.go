@@ -245,7 +245,7 @@ func closeIter(it io.Closer, key []byte) error {
 // readError classes an error of a read at or near key.
 func readError(key []byte, err error) error {
 	if pebble.IsCorruptionError(err) || errors.Is(err, storage.ErrCorrupt) {
-		return fmt.Errorf("%w: at row %q: %w", storage.ErrCorrupt, key, err)
+		return fmt.Errorf("%w: at row %.200q: %w", storage.ErrCorrupt, key, err)
 	}
-	return fmt.Errorf("%w: read row %q: %w", storage.ErrUnavailable, key, err)
+	return fmt.Errorf("%w: read row %.200q: %w", storage.ErrUnavailable, key, err)
 }

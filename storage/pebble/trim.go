@@ -71,13 +71,19 @@ func (s *Store) strip(b *pebble.Batch, id chat.ID, seq uint64) error {
 	return b.Set(messageKey(nil, id, seq), appendMessage(nil, &m), nil)
 }
 
-// forget removes the entries up to seq with all that points to them.
+// forget removes the entries up to seq with all that points to them. It begins
+// where the last one has ended: what is left of forgotten rows until a compaction
+// would be stepped over one by one.
 func (s *Store) forget(b *pebble.Batch, id chat.ID, seq uint64) error {
-	if seq == 0 {
-		return nil
+	oldestKey := keyChat(nil, tagOldest, id)
+	oldest, err := s.getNumber(oldestKey)
+	if err != nil || seq == 0 || seq < oldest {
+		return err
 	}
-	prefix := keyChat(nil, tagMessage, id)
-	return s.scan(prefix, nil, func(key, value []byte) (bool, error) {
+	if err := b.Merge(oldestKey, be(nil, seq+1), nil); err != nil {
+		return err
+	}
+	return s.scan(keyChat(nil, tagMessage, id), messageKey(nil, id, oldest), func(key, value []byte) (bool, error) {
 		var m chat.Message
 		if err := decodeMessage(key, value, &m); err != nil {
 			return false, err

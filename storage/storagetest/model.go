@@ -22,12 +22,15 @@ type Model struct {
 	blocks  map[[2]chat.UserID]bool
 	devices []chat.Device
 	states  map[chat.DeviceID][]byte
+	listed  map[chat.DeviceID]bool
 	groups  []chat.Group
 
 	logs    map[chat.ID]*modelLog
 	inboxes map[chat.UserID]map[chat.ID]bool
 	marks   map[modelMark]chat.Watermark
 	cursors map[modelCursor]uint64
+
+	retained map[string][]byte
 }
 
 type modelMark struct {
@@ -48,10 +51,13 @@ func NewModel() *Model {
 	return &Model{
 		blocks:  map[[2]chat.UserID]bool{},
 		states:  map[chat.DeviceID][]byte{},
+		listed:  map[chat.DeviceID]bool{},
 		logs:    map[chat.ID]*modelLog{},
 		inboxes: map[chat.UserID]map[chat.ID]bool{},
 		marks:   map[modelMark]chat.Watermark{},
 		cursors: map[modelCursor]uint64{},
+
+		retained: map[string][]byte{},
 	}
 }
 
@@ -329,12 +335,29 @@ func (m *Model) SaveSession(ctx context.Context, st storage.SessionState) error 
 		return nil
 	}
 	if st.State != nil {
-		m.states[st.Device] = bytes.Clone(st.State)
+		m.states[st.Device], m.listed[st.Device] = bytes.Clone(st.State), st.Listed
 	}
 	if st.Closed {
 		d.Node, d.Seen = "", st.NowMS
 	}
 	return nil
+}
+
+// ListSessions implements storage.Devices.
+func (m *Model) ListSessions(ctx context.Context, after chat.DeviceID, limit int) ([]storage.StoredSession, error) {
+	end, err := m.begin(ctx)
+	defer end()
+	if err != nil {
+		return nil, err
+	}
+	var sessions []storage.StoredSession
+	for _, d := range m.devices { // in ascending order of id
+		if d.ID > after && m.listed[d.ID] && !d.Revoked && len(sessions) < limit {
+			d.Token = bytes.Clone(d.Token)
+			sessions = append(sessions, storage.StoredSession{Device: d, State: bytes.Clone(m.states[d.ID])})
+		}
+	}
+	return sessions, nil
 }
 
 // AddGroup implements storage.Groups.

@@ -82,6 +82,11 @@ func (m *Model) Append(ctx context.Context, b *storage.Batch) error {
 	for _, a := range b.Advances {
 		m.advance(a)
 	}
+	for _, r := range b.Retained {
+		if delete(m.retained, r.Topic); len(r.Body) > 0 {
+			m.retained[r.Topic] = bytes.Clone(r.Body)
+		}
+	}
 	return nil
 }
 
@@ -145,6 +150,22 @@ func (m *Model) changeMember(l *modelLog, change storage.MemberChange, seq uint6
 			row.Intervals = append(row.Intervals, chat.Interval{From: seq})
 		}
 	}
+}
+
+// ListRetained implements storage.OpenTopics.
+func (m *Model) ListRetained(ctx context.Context, after string, limit int) ([]storage.Retained, error) {
+	end, err := m.begin(ctx)
+	defer end()
+	if err != nil {
+		return nil, err
+	}
+	var rs []storage.Retained
+	for _, topic := range slices.Sorted(maps.Keys(m.retained)) {
+		if topic > after && len(rs) < limit {
+			rs = append(rs, storage.Retained{Topic: topic, Body: bytes.Clone(m.retained[topic])})
+		}
+	}
+	return rs, nil
 }
 
 // Chats implements storage.Log.
