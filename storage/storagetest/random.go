@@ -32,6 +32,8 @@ func testRandom(t *testing.T, open func(t *testing.T) Opener) {
 			"inbox":   r.inbox,
 			"names":   r.names,
 			"session": r.session,
+			"listed":  r.listed,
+			"retain":  r.retain,
 			"reopen": func(*rapid.T) {
 				if err := r.s.Close(); err != nil {
 					rt.Fatalf("Close: %v", err)
@@ -74,15 +76,25 @@ func both[V any](r *runner, t *rapid.T, what string, op func(s storage.Store) (V
 var (
 	someChats = rapid.SampledFrom([]chat.ID{
 		chat.GroupChat(1), chat.GroupChat(2), chat.EventsChat(1), chat.DirectChat(1, 1), chat.DirectChat(1, 2),
-		chat.DirectChat(2, 3),
+		chat.DirectChat(2, 3), chat.QueueChat(1), chat.QueueChat(2),
 	})
 	someUsers   = rapid.SampledFrom([]chat.UserID{1, 2, 3})
 	someDevices = rapid.SampledFrom([]chat.DeviceID{0, 1, 2, 3})
+	someTopics  = rapid.SampledFrom([]string{"a", "a/b", "a\x00", "ab", "b", "\U0001F514"})
 	someNames   = rapid.SampledFrom([]string{"a", "b", "bb", "c", "d"})
 	someCIDs    = rapid.SampledFrom([]string{"", "", "x", "y", "z", "zz"})
 	someTexts   = rapid.SampledFrom([]string{"a", "b", "a rather long text, for it is to be kept apart from its key, " +
 		"as values of more than a hundred and twenty-eight bytes are by some stores"})
 )
+
+// someRetained sets a topic or removes what it has.
+var someRetained = rapid.Custom(func(t *rapid.T) storage.Retained {
+	r := storage.Retained{Topic: someTopics.Draw(t, "topic")}
+	if rapid.IntRange(0, 2).Draw(t, "set") > 0 {
+		r.Body = []byte(someTexts.Draw(t, "body"))
+	}
+	return r
+})
 
 func (r *runner) append(t *rapid.T) {
 	n := rapid.IntRange(1, 8).Draw(t, "entries")
@@ -111,8 +123,9 @@ func (r *runner) append(t *rapid.T) {
 		}
 		es = append(es, e)
 	}
+	retained := rapid.SliceOfN(someRetained, 0, 2).Draw(t, "retained")
 	both(r, t, "Append", func(s storage.Store) ([]storage.Result, error) {
-		b := &storage.Batch{Entries: append([]storage.Entry(nil), es...)}
+		b := &storage.Batch{Entries: append([]storage.Entry(nil), es...), Retained: retained}
 		err := s.Append(ctx, b)
 		var rs []storage.Result
 		for i := range b.Entries {
@@ -221,6 +234,37 @@ func (r *runner) session(t *rapid.T) {
 	st := storage.SessionState{
 		Device: id, Epoch: rapid.Uint32Range(0, 4).Draw(t, "epoch"), State: []byte(someNames.Draw(t, "state")),
 		Closed: rapid.Bool().Draw(t, "closed"), NowMS: 9, Durable: rapid.Bool().Draw(t, "durable"),
+		Listed: rapid.Bool().Draw(t, "listed"),
+	}
+	if rapid.IntRange(0, 3).Draw(t, "keep") == 0 {
+		st.State = nil
 	}
 	both(r, t, "SaveSession", func(s storage.Store) (any, error) { return nil, s.SaveSession(ctx, st) })
+}
+
+// listed asks for the listed sessions and revokes devices, or takes that back.
+func (r *runner) listed(t *rapid.T) {
+	id, revoked := someDevices.Draw(t, "device"), rapid.IntRange(0, 3).Draw(t, "revoked") == 0
+	if rapid.Bool().Draw(t, "update") {
+		both(r, t, "UpdateDevice", func(s storage.Store) (chat.Device, error) {
+			return s.UpdateDevice(ctx, id, func(d *chat.Device) error { d.Revoked = revoked; return nil })
+		})
+	}
+	after, limit := someDevices.Draw(t, "after"), rapid.IntRange(0, 4).Draw(t, "limit")
+	both(r, t, "ListSessions", func(s storage.Store) ([]storage.StoredSession, error) {
+		return s.ListSessions(ctx, after, limit)
+	})
+}
+
+// retain sets and removes retained messages without entries, and lists them.
+func (r *runner) retain(t *rapid.T) {
+	rs := rapid.SliceOfN(someRetained, 0, 3).Draw(t, "retained")
+	both(r, t, "Append", func(s storage.Store) (any, error) {
+		return nil, s.Append(ctx, &storage.Batch{Retained: rs})
+	})
+	after := rapid.OneOf(rapid.Just(""), someTopics).Draw(t, "after")
+	limit := rapid.IntRange(0, 6).Draw(t, "limit")
+	both(r, t, "ListRetained", func(s storage.Store) ([]storage.Retained, error) {
+		return s.ListRetained(ctx, after, limit)
+	})
 }

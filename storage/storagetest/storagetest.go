@@ -11,6 +11,7 @@
 package storagetest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -99,12 +100,20 @@ var cases = []testCase{
 	{"DuplicateAfterStrip", testDuplicateAfterStrip},
 	{"Expired", testExpired},
 
+	{"Queue", testQueue},
+	{"ForgetAgain", testForgetAgain},
+	{"Retained", testRetained},
+	{"RetainedOfAnyLength", testRetainedLong},
+	{"RetainedWithEntries", testRetainedWithEntries},
+	{"ListSessions", testListSessions},
+
 	{"ReadersBesideAppend", testReadersBesideAppend},
 	{"AppendersOfManyChats", testParallelAppends},
 	{"CancelledContext", testCancelled},
 	{"Health", testHealth},
 	{"Crash", testCrash},
 	{"CrashOfLateWrites", testCrashLate},
+	{"CrashOfOpenTopics", testCrashOpen},
 }
 
 // ctx is for calls that are not to be cut short.
@@ -176,10 +185,15 @@ func (f *fixture) ok(err error) {
 	}
 }
 
+// wholeBytes compares long bodies at once instead of byte by byte.
+var wholeBytes = cmp.FilterValues(
+	func(a, b []byte) bool { return len(a) > 0 && len(b) > 0 }, cmp.Comparer(bytes.Equal),
+)
+
 // equal compares; nil and empty slices are alike.
 func equal[T any](f *fixture, what string, got, want T) {
 	f.Helper()
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), wholeBytes); diff != "" {
 		f.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
 }
