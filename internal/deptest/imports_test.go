@@ -16,6 +16,8 @@ const table = `
 # The words of the domain: types, wire forms, grammar.
 chat:
 topics: chat
+# Which filters match, which topics are matched: data structures over the grammar.
+topics/index: topics
 
 # Contracts, one beside the other. Neither knows who calls it.
 storage:        chat
@@ -30,19 +32,19 @@ cluster/*:      cluster chat topics
 storage/storagetest: storage chat
 
 # The engine: no MQTT, no driver, no particular plugin.
-delivery: hooks cluster storage chat topics
+delivery: hooks cluster storage chat topics topics/index
 
 # What stands on the engine. None knows another; cmd introduces them.
 api:       delivery hooks cluster storage chat topics
-broker:    delivery hooks cluster storage chat topics
+broker:    delivery hooks cluster storage chat topics topics/index
 pushsvc:   delivery hooks cluster storage chat topics
 pushsvc/*: pushsvc chat topics
 media:     delivery hooks cluster storage chat topics
 media/*:   media chat topics
 web:       delivery hooks cluster storage chat topics
 
-# All settings, read by the command, which makes the packages' configs from them.
-config:
+# All settings, read by the command, which makes the packages' configs from them. It checks filters and rules.
+config: topics
 
 # Commands wire everything; load programs and helpers of tests drive whatever they need. Nothing that ships
 # but a command may name internal/…, unless a line of its own says so above.
