@@ -53,6 +53,10 @@ var badConnects = []struct{ name, send, want string }{
 	{"5 will property twice", "10 19 00 04 4d 51 54 54 05 86 00 3c 00 00 01 61 04 01 00 01 00 00 01 78 00 00 00 01 61", "2003008200"},
 }
 
+// Shows MQTT3-3.1.0-1, MQTT3-3.1.2-1, MQTT3-3.1.2-2, MQTT3-3.1.2-3, MQTT3-3.1.2-13, MQTT3-3.1.2-14.
+// Shows MQTT3-3.1.2-15, MQTT3-3.1.2-22, MQTT3-3.1.3-8, MQTT3-3.1.3-9, MQTT3-3.1.3-11, MQTT3-3.1.4-1.
+// Shows MQTT3-3.2.2-5, MQTT3-3.2.2-6, MQTT5-3.1.0-1, MQTT5-3.1.2-2, MQTT5-3.1.2-3, MQTT5-3.1.3-4.
+// Shows MQTT5-3.1.3-8, MQTT5-3.1.4-1, MQTT5-3.1.4-2, MQTT5-3.2.2-7, MQTT5-4.12.0-1.
 func TestBadConnectIsAnsweredAndClosed(t *testing.T) {
 	for _, portable := range []bool{false, true} {
 		s := serve(t, mode{}, broker.Config{Portable: portable}, newFakeEngine(), nil)
@@ -68,6 +72,7 @@ func TestBadConnectIsAnsweredAndClosed(t *testing.T) {
 	}
 }
 
+// Shows MQTT5-3.1.4-2, MQTT5-3.2.2-8.
 func TestLoginErrorsHaveTheirCodes(t *testing.T) {
 	cases := []struct {
 		err    error
@@ -104,6 +109,7 @@ func TestLoginErrorsHaveTheirCodes(t *testing.T) {
 	})
 }
 
+// Shows MQTT5-3.1.3-6, MQTT5-3.1.3-7, MQTT5-3.2.2-16.
 func TestConnackTellsTheLimits(t *testing.T) {
 	m := mode{version: mqttest.V5}
 	s := serve(t, m, broker.Config{TopicAliasMaximum: 7}, newFakeEngine(), nil)
@@ -132,6 +138,7 @@ func TestConnackTellsTheLimits(t *testing.T) {
 	}
 }
 
+// Shows MQTT3-3.1.4-2, MQTT5-3.1.4-3.
 func TestSameDeviceTwice(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		s := serve(t, m, broker.Config{}, newFakeEngine(), nil)

@@ -41,6 +41,7 @@ func TestUnauthenticatedConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// Shows MQTT3-4.8.0-2.
 func TestPanicClosesOneConnection(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		e := newFakeEngine()
@@ -191,6 +192,7 @@ func TestSlowClientGetsNoRoomAndThenMore(t *testing.T) {
 	})
 }
 
+// Shows MQTT5-3.1.2-24.
 func TestDeliveryOverTheClientsMaximumPacketSize(t *testing.T) {
 	s := serve(t, mode{version: mqttest.V5}, broker.Config{}, newFakeEngine(), nil)
 	c := s.dial("alice", "phone", func(o *mqttest.Options) { o.MaxPacketSize = 100 })

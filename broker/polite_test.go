@@ -58,6 +58,7 @@ func TestClientThatTakesNothingIsGivenUp(t *testing.T) {
 	})
 }
 
+// Shows MQTT3-7.1.1-1, MQTT5-4.2-1.
 func TestTLS(t *testing.T) {
 	web := httptest.NewTLSServer(nil) // for its certificate
 	defer web.Close()

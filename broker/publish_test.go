@@ -12,6 +12,7 @@ import (
 	"tidings/internal/mqttest"
 )
 
+// Shows MQTT5-3.1.2-29, MQTT5-3.4.2-1, MQTT5-3.4.2-3, MQTT5-3.5.2-1.
 func TestPubackTellsTheOutcome(t *testing.T) {
 	e := newFakeEngine()
 	e.judge = func(p *delivery.Publish) *delivery.Refusal {
@@ -95,6 +96,7 @@ func TestSentTellsTheOutcome(t *testing.T) {
 	})
 }
 
+// Shows MQTT3-4.8.0-2.
 func TestTemporaryRefusalOfV3ClosesWithoutAck(t *testing.T) {
 	e := newFakeEngine()
 	e.judge = func(p *delivery.Publish) *delivery.Refusal {
@@ -116,6 +118,7 @@ func TestTemporaryRefusalOfV3ClosesWithoutAck(t *testing.T) {
 	}
 }
 
+// Shows MQTT5-3.3.4-7.
 func TestReceiveMaximum(t *testing.T) {
 	const limit = 8
 	run(t, func(t *testing.T, m mode) {
@@ -180,6 +183,7 @@ func TestPublishTooLargeForV3IsReadPastAndAnswered(t *testing.T) {
 	}
 }
 
+// Shows MQTT5-3.3.2-12.
 func TestTopicAliases(t *testing.T) {
 	s := serve(t, mode{version: mqttest.V5}, broker.Config{TopicAliasMaximum: 2}, newFakeEngine(), nil)
 	bob := s.dial("bob", "phone")
@@ -207,6 +211,7 @@ func TestTopicAliases(t *testing.T) {
 	}
 }
 
+// Shows MQTT3-2.3.1-6, MQTT5-2.2.1-5, MQTT5-3.6.2-1, MQTT5-3.7.2-1, MQTT5-4.3.3-11.
 func TestQoS2IdentifierIsReleasedByPubrel(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		s := serve(t, m, broker.Config{}, newFakeEngine(), nil)

@@ -205,6 +205,14 @@ var badPackets = []badPacket{
 	{"DISCONNECT that makes a session outlive its connection", 5, "e0 07 00 05 11 00 00 00 01", "e0028200"},
 }
 
+// Shows MQTT3-1.5.3-1, MQTT3-1.5.3-2, MQTT3-2.2.2-2, MQTT3-2.3.1-1, MQTT3-3.3.1-4, MQTT3-3.3.2-2.
+// Shows MQTT3-3.6.1-1, MQTT3-3.8.1-1, MQTT3-3.8.3-3, MQTT3-3.8.3-4, MQTT3-3.10.1-1, MQTT3-3.10.3-2.
+// Shows MQTT3-3.14.1-1, MQTT3-4.7.1-1, MQTT3-4.7.3-1, MQTT3-4.7.3-2, MQTT3-4.8.0-1, MQTT5-1.5.4-1.
+// Shows MQTT5-1.5.4-2, MQTT5-1.5.5-1, MQTT5-2.1.3-1, MQTT5-2.2.1-3, MQTT5-3.2.2-17, MQTT5-3.3.1-4.
+// Shows MQTT5-3.3.2-2, MQTT5-3.3.2-8, MQTT5-3.3.2-9, MQTT5-3.3.2-14, MQTT5-3.3.2-19, MQTT5-3.3.4-6.
+// Shows MQTT5-3.6.1-1, MQTT5-3.8.1-1, MQTT5-3.8.3-2, MQTT5-3.8.3-4, MQTT5-3.8.3-5, MQTT5-3.10.1-1.
+// Shows MQTT5-3.10.3-2, MQTT5-3.14.1-1, MQTT5-4.7.0-1, MQTT5-4.7.3-1, MQTT5-4.7.3-2, MQTT5-4.12.0-7.
+// Shows MQTT5-4.13.1-1, MQTT5-4.13.2-1.
 func TestMalformedPacketEndsConnectionWithItsReason(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		s := serve(t, m, broker.Config{}, newFakeEngine(), nil)
@@ -235,6 +243,7 @@ func TestMalformedPacketEndsConnectionWithItsReason(t *testing.T) {
 	})
 }
 
+// Shows MQTT3-3.1.0-2, MQTT5-3.1.0-2.
 func TestSecondConnectIsAProtocolError(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		s := serve(t, m, broker.Config{}, newFakeEngine(), nil)

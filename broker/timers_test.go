@@ -89,6 +89,7 @@ func TestSilentConnectionIsClosed(t *testing.T) {
 	}
 }
 
+// Shows MQTT3-3.1.2-24, MQTT5-3.1.2-21, MQTT5-3.1.2-22, MQTT5-3.2.2-21, MQTT5-3.2.2-22.
 func TestKeepAlive(t *testing.T) {
 	cases := []struct {
 		version   byte
@@ -161,6 +162,7 @@ func willWith(delay uint32) *mqttest.Will {
 	return w
 }
 
+// Shows MQTT5-3.1.2-8, MQTT5-3.1.2-10, MQTT5-3.1.3-9, MQTT5-3.14.4-3.
 func TestWillMessage(t *testing.T) {
 	const delay = 30
 	options := mqttest.Options{Version: mqttest.V5, ClientID: "c", SessionExpiry: 1000, Will: willWith(delay)}
@@ -206,6 +208,7 @@ func TestWillMessage(t *testing.T) {
 	}
 }
 
+// Shows MQTT3-3.1.2-8.
 func TestWillWithoutDelayIsSentAtOnce(t *testing.T) {
 	for _, version := range []byte{mqttest.V311, mqttest.V5} {
 		synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,7 @@ func serveWeb(t *testing.T, cfg broker.Config) (url string, b *broker.Server) {
 	return "ws" + strings.TrimPrefix(h.URL, "http"), b
 }
 
+// Shows MQTT3-6.0.0-1, MQTT3-6.0.0-3, MQTT3-6.0.0-4, MQTT5-6.0.0-1, MQTT5-6.0.0-3, MQTT5-6.0.0-4.
 func TestWebSocket(t *testing.T) {
 	url, b := serveWeb(t, broker.Config{Origins: []string{"chat.example.com"}})
 	dial := func(origin string, sub ...string) (*websocket.Conn, error) {

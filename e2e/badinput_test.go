@@ -63,6 +63,7 @@ func TestDisablingEndsLiveSessions(t *testing.T) {
 	w.connect(ls[1], v5).texts(bob.me(), "welcome back")
 }
 
+// Shows MQTT3-3.3.5-2.
 func TestBadPublishes(t *testing.T) {
 	t.Parallel()
 	w := sharedWorld(t)
@@ -127,6 +128,8 @@ func TestBadPublishes(t *testing.T) {
 	})
 }
 
+// Shows MQTT3-3.8.4-4, MQTT3-3.8.4-5, MQTT3-3.9.3-1, MQTT3-3.9.3-2, MQTT5-3.8.4-5, MQTT5-3.8.4-6.
+// Shows MQTT5-3.8.4-7, MQTT5-3.9.3-1, MQTT5-3.9.3-2.
 func TestBadFilters(t *testing.T) {
 	t.Parallel()
 	w := sharedWorld(t)
@@ -198,6 +201,7 @@ func TestTooManyFilters(t *testing.T) {
 	}
 }
 
+// Shows MQTT3-3.1.2-8, MQTT3-3.1.2-10, MQTT3-3.14.4-3, MQTT5-3.1.2-8, MQTT5-3.1.2-10, MQTT5-3.14.4-3.
 func TestWills(t *testing.T) {
 	t.Parallel()
 	w := sharedWorld(t)

@@ -68,6 +68,7 @@ func TestChat(t *testing.T) {
 	})
 }
 
+// Shows MQTT5-3.3.4-3, MQTT5-3.3.4-4.
 func TestOverlappingFiltersAreOneDelivery(t *testing.T) {
 	t.Parallel()
 	w := sharedWorld(t)

@@ -55,6 +55,7 @@ func TestInboxIsDurableFromTheFirstSubscription(t *testing.T) {
 	})
 }
 
+// Shows MQTT3-3.3.1-1, MQTT3-4.4.0-1, MQTT5-3.3.1-1, MQTT5-4.4.0-1.
 func TestUnacknowledgedComesAgain(t *testing.T) {
 	t.Parallel()
 	w := sharedWorld(t)
@@ -173,6 +174,7 @@ func devices(c *client) []deviceInfo {
 	return out.Devices
 }
 
+// Shows MQTT5-3.3.4-9, MQTT5-4.9.0-2.
 func TestFlowControl(t *testing.T) {
 	t.Parallel()
 	w := sharedWorld(t)
@@ -208,6 +210,7 @@ func TestFlowControl(t *testing.T) {
 	}
 }
 
+// Shows MQTT5-3.1.2-24.
 func TestMaximumPacketSizeCutsTheBody(t *testing.T) {
 	t.Parallel()
 	w := sharedWorld(t)
@@ -229,6 +232,7 @@ func TestMaximumPacketSizeCutsTheBody(t *testing.T) {
 	bob.texts(bob.me(), "small")
 }
 
+// Shows MQTT3-3.1.4-2, MQTT5-3.1.4-3.
 func TestTheSameDeviceConnectingTwiceIsTakenOver(t *testing.T) {
 	t.Parallel()
 	w := sharedWorld(t)

@@ -79,6 +79,7 @@ func parse(t testing.TB, line string) (topic string, e envelope) {
 	return topic, e
 }
 
+// Shows MQTT3-7.0.0-2.
 func TestMosquittoBobSeesTheEnvelope(t *testing.T) {
 	t.Parallel()
 	m := newMosquitto(t)

@@ -124,6 +124,7 @@ func (b *browser) await(kind string, match func(*jsEvent) bool) jsEvent {
 	}
 }
 
+// Shows MQTT3-7.0.0-2.
 func TestMQTTJSOverWebSocket(t *testing.T) {
 	t.Parallel()
 	for _, version := range []byte{mqttest.V5, mqttest.V311} {

@@ -131,6 +131,7 @@ func TestTooLargeOn311IsReadPast(t *testing.T) {
 	alice.send(alice.me(), "fine")
 }
 
+// Shows MQTT3-3.1.0-1, MQTT3-3.1.2-2, MQTT5-3.1.0-1, MQTT5-3.1.2-2.
 func TestPacketsBeforeCONNECT(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, server.Config{Args: withConfig(t, "connect_timeout: 300ms\n")})
@@ -194,6 +195,7 @@ func TestPacketsInPieces(t *testing.T) {
 	bob.texts(bob.me(), "end") // and not the half
 }
 
+// Shows MQTT3-3.1.2-24, MQTT5-3.1.2-22.
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, server.Config{Args: withConfig(t, "keepalive:\n  min: 1s\n  max: 20m\n")})
