@@ -147,9 +147,9 @@ func operatorUsers(c *Config) []Operation {
 	}
 }
 
-func hashed(ctx context.Context, c *Config, password string) (string, error) {
+func hashed(ctx context.Context, c *Config, password string) (chat.Credentials, error) {
 	if password == "" {
-		return "", nil
+		return chat.Credentials{}, nil
 	}
 	return c.Hash(ctx, []byte(password))
 }
@@ -164,7 +164,7 @@ func addUsers(ctx context.Context, c *Config, users []AddUser) (AddedUsers, erro
 		if err != nil {
 			return AddedUsers{}, err
 		}
-		list[i] = delivery.NewUser{Name: u.User, Title: u.Name, Password: hash}
+		list[i] = delivery.NewUser{Name: u.User, Title: u.Name, Credentials: hash}
 	}
 	refusals, err := c.Engine.AddUsers(ctx, list)
 	out := AddedUsers{Users: make([]AddedUser, len(refusals))}

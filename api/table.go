@@ -21,9 +21,9 @@ type Config struct {
 	Engine *delivery.Engine // required
 	Log    *slog.Logger     // nil: discards
 
-	// Hash returns the hash to store for a new password. An error that Is
+	// Hash returns what to store of a new password. An error that Is
 	// BadPassword says what is wrong with the password, in words for people.
-	Hash        func(ctx context.Context, password []byte) (string, error)
+	Hash        func(ctx context.Context, password []byte) (chat.Credentials, error)
 	BadPassword error
 
 	// NewToken makes a device token and the hash to store of it. Operators only.

@@ -251,8 +251,8 @@ func TestDevices(t *testing.T) {
 	}
 	w.call("alice", "device.revoke", `{"device":"phone","password":"another"}`)
 	us, err := w.store.UsersByName(t.Context(), []string{"alice"})
-	if err != nil || us[0].Password != "hash of another" {
-		t.Errorf("password %q, %v", us[0].Password, err)
+	if err != nil || us[0].Password != "hash of another" || us[0].SCRAM != "verifier of another" {
+		t.Errorf("credentials %q, %v", us[0].Credentials, err)
 	}
 }
 

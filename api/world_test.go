@@ -50,11 +50,11 @@ func newWorld(t *testing.T, wrap func(storage.Store) storage.Store) *world {
 	})
 	cfg := api.Config{
 		Engine: w.engine, BadPassword: errWeak,
-		Hash: func(_ context.Context, password []byte) (string, error) {
+		Hash: func(_ context.Context, password []byte) (chat.Credentials, error) {
 			if len(password) < 4 {
-				return "", errWeak
+				return chat.Credentials{}, errWeak
 			}
-			return "hash of " + string(password), nil
+			return chat.Credentials{Password: "hash of " + string(password), SCRAM: "verifier of " + string(password)}, nil
 		},
 		NewToken: func() (string, []byte) { return "token", []byte("hash of token") },
 		Compact:  store.Compact,

@@ -24,10 +24,10 @@ func (a Audience) Valid() bool {
 // User is an account. Name is unique among all accounts there ever were: the
 // name of a removed user stays reserved.
 type User struct {
-	ID       UserID
-	Name     string // [a-z0-9][a-z0-9._-]{0,63}
-	Title    string // display name
-	Password string // argon2id in PHC form; "" means no password login. A secret: never logged
+	ID    UserID
+	Name  string // [a-z0-9][a-z0-9._-]{0,63}
+	Title string // display name
+	Credentials
 	Created  time.Time
 	Disabled bool
 	Removed  bool
@@ -37,6 +37,16 @@ type User struct {
 	Adders         Audience // who may add the user to a group
 	NoReadReceipts bool     // neither sends nor gets read receipts
 	LastSeen       int64    // Unix milliseconds, zero if never
+}
+
+// Credentials are what is stored of a user's password. They are secrets and never
+// logged. All are of the same password, so that they are set together.
+type Credentials struct {
+	Password string // argon2id in PHC form; "" means no login by password
+
+	// SCRAM is the verifier of SCRAM-SHA-256 in the form of RFC 5803, "" for a
+	// password that was set before there were any: it cannot be had from the other.
+	SCRAM string
 }
 
 // Device is one login of a user. Name is the MQTT client identifier and unique

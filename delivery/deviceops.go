@@ -113,8 +113,8 @@ func (e *Engine) UserID(ctx context.Context, name string) (chat.UserID, error) {
 // Revoke says how a device is to be revoked by its user.
 type Revoke struct {
 	Device       string
-	KeepPassword bool   // the password may stay although the device knows it
-	Password     string // PHC hash of a new password, "" for none
+	KeepPassword bool             // the password may stay although the device knows it
+	Password     chat.Credentials // of a new password; the zero value: there is none
 }
 
 // RevokeOwn revokes a device of the asking user. A device that has ever come in
@@ -128,12 +128,12 @@ func (e *Engine) RevokeOwn(ctx context.Context, u chat.UserID, r Revoke) error {
 	if err != nil {
 		return err
 	}
-	if d.ByWord && !r.KeepPassword && r.Password == "" {
+	if d.ByWord && !r.KeepPassword && r.Password.Password == "" {
 		return refuseKeepWord
 	}
-	if r.Password != "" {
+	if r.Password.Password != "" {
 		if _, err := e.changeUser(ctx, u, func(u *chat.User) error {
-			u.Password = r.Password
+			u.Credentials = r.Password
 			return nil
 		}); err != nil {
 			return err

@@ -144,7 +144,7 @@ func newAccounts(s storage.Accounts) *names[chat.UserID, account] {
 				continue
 			}
 			a := &account{User: u, topic: "u/" + u.Name}
-			a.Password = "" // nothing here needs it
+			a.Credentials = chat.Credentials{} // nothing here needs them
 			a.blocks, err = s.Blocks(ctx, u.ID)
 			out[i] = a
 		}

@@ -14,9 +14,9 @@ const maxTitle = 256
 
 // NewUser is an account to be made.
 type NewUser struct {
-	Name     string
-	Title    string
-	Password string // PHC hash, "" for none
+	Name  string
+	Title string
+	chat.Credentials
 }
 
 // AddUsers makes accounts. The answer has an entry for each: nil where it was
@@ -30,7 +30,7 @@ func (e *Engine) AddUsers(ctx context.Context, list []NewUser) ([]*Refusal, erro
 			out[i] = refuseName
 			continue
 		}
-		users = append(users, chat.User{Name: n.Name, Title: n.Title, Password: n.Password, Created: time.Now()})
+		users = append(users, chat.User{Name: n.Name, Title: n.Title, Credentials: n.Credentials, Created: time.Now()})
 		at = append(at, i)
 	}
 	ids, err := e.store.AddUsers(ctx, users)
@@ -122,12 +122,13 @@ func (e *Engine) SetDisabled(ctx context.Context, name string, disabled bool) er
 
 // RemoveUser ends an account; its name stays reserved.
 func (e *Engine) RemoveUser(ctx context.Context, name string) error {
-	return e.administer(ctx, name, true, func(u *chat.User) { u.Removed, u.Password = true, "" })
+	return e.administer(ctx, name, true, func(u *chat.User) { u.Removed, u.Credentials = true, chat.Credentials{} })
 }
 
-// SetPassword stores a new password hash, "" for none.
-func (e *Engine) SetPassword(ctx context.Context, name, hash string) error {
-	return e.administer(ctx, name, false, func(u *chat.User) { u.Password = hash })
+// SetPassword stores what is kept of a new password; the zero Credentials mean
+// that there is none.
+func (e *Engine) SetPassword(ctx context.Context, name string, c chat.Credentials) error {
+	return e.administer(ctx, name, false, func(u *chat.User) { u.Credentials = c })
 }
 
 func (e *Engine) administer(ctx context.Context, name string, end bool, change func(*chat.User)) error {
@@ -157,11 +158,13 @@ func (s *Session) bar() {
 }
 
 // ListUsers returns up to limit accounts in order of name, from the first above
-// after, without password hashes.
+// after, without their credentials.
 func (e *Engine) ListUsers(ctx context.Context, after string, limit int) ([]chat.User, error) {
 	us, err := e.store.ListUsers(ctx, after, limit)
 	for i := range us {
-		if us[i].Password != "" {
+		set := us[i].Password != ""
+		us[i].Credentials = chat.Credentials{}
+		if set {
 			us[i].Password = "set"
 		}
 	}

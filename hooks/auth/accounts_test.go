@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -66,18 +67,35 @@ type world struct {
 	phone, lost, gone, foreign string // tokens
 }
 
+// verifierOf keeps verifiers by password: each costs milliseconds.
+var verifierOf sync.Map
+
+func verifier(t testing.TB, password string) string {
+	t.Helper()
+	if v, ok := verifierOf.Load(password); ok {
+		return v.(string)
+	}
+	v, err := auth.NewVerifier([]byte(password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifierOf.Store(password, v)
+	return v
+}
+
 // newWorld makes alice (id 1) with the devices phone (token), old (password),
 // lost (revoked, with token) and the password "alice-demo"; bob (2), who has no
 // password but a device phone; carol (3) disabled and dave (4) removed, whose
 // passwords are NAME-demo and who have a device phone each.
 func newWorld(t testing.TB, c auth.Config) *world {
 	t.Helper()
-	hash := func(password string) string {
-		h, err := auth.HashPassword([]byte(password), auth.Cheap)
-		if err != nil {
+	secret := func(password string) (c chat.Credentials) {
+		var err error
+		if c.Password, err = auth.HashPassword([]byte(password), auth.Cheap); err != nil {
 			t.Fatal(err)
 		}
-		return h
+		c.SCRAM = verifier(t, password)
+		return c
 	}
 	w := &world{}
 	var phoneSum, lostSum, goneSum, foreignSum []byte
@@ -87,11 +105,11 @@ func newWorld(t testing.TB, c auth.Config) *world {
 	w.foreign, foreignSum = auth.NewToken()
 	w.accounts = &accounts{
 		users: []chat.User{
-			{ID: 1, Name: "alice", Password: hash("alice-demo")},
+			{ID: 1, Name: "alice", Credentials: secret("alice-demo")},
 			{ID: 2, Name: "bob"},
-			{ID: 3, Name: "carol", Password: hash("carol-demo"), Disabled: true},
-			{ID: 4, Name: "dave", Password: hash("dave-demo"), Removed: true},
-			{ID: 5, Name: "eve", Password: "not a hash"},
+			{ID: 3, Name: "carol", Credentials: secret("carol-demo"), Disabled: true},
+			{ID: 4, Name: "dave", Credentials: secret("dave-demo"), Removed: true},
+			{ID: 5, Name: "eve", Credentials: chat.Credentials{Password: "not a hash", SCRAM: "not a verifier"}},
 		},
 		devices: []chat.Device{
 			{ID: 11, User: 1, Name: "phone", Token: phoneSum},

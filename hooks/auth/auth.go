@@ -125,13 +125,19 @@ func (a *Authenticator) Stats() Stats {
 	}
 }
 
-// Hash returns the PHC string to store for a new password, as HashPassword does,
-// within the same bound as logins: hooks.ErrBusy if it would have to wait for too
-// long.
-func (a *Authenticator) Hash(ctx context.Context, password []byte) (string, error) {
+// Hash returns what to store of a new password, as HashPassword and NewVerifier
+// make it, within the same bound as logins: hooks.ErrBusy if it would have to wait
+// for too long.
+func (a *Authenticator) Hash(ctx context.Context, password []byte) (c chat.Credentials, err error) {
 	if err := a.gate.enter(ctx); err != nil {
-		return "", err
+		return c, err
 	}
 	defer a.gate.leave()
-	return HashPassword(password, a.params)
+	if c.Password, err = HashPassword(password, a.params); err != nil {
+		return chat.Credentials{}, err
+	}
+	if c.SCRAM, err = NewVerifier(password); err != nil {
+		return chat.Credentials{}, err
+	}
+	return c, nil
 }

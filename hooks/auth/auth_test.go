@@ -119,7 +119,7 @@ func TestPasswordIsRememberedUntilItChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.accounts.users[0].Password = hash
+	w.accounts.users[0].Credentials = hash
 	if _, err := w.login(t, "alice", "old", "alice-demo"); !errors.Is(err, hooks.ErrBadCredentials) {
 		t.Errorf("the old password: %v", err)
 	}

@@ -163,10 +163,28 @@ func fill(t *testing.T, v reflect.Value) {
 			case reflect.Slice:
 				field.Set(reflect.MakeSlice(field.Type(), 2, 2))
 				field.Index(0).SetUint(uint64(i + 1))
+			case reflect.Struct:
+				fill(t, field)
 			default:
 				t.Fatalf("field %s: no sample for %s", v.Type().Field(i).Name, field.Type())
 			}
 		}
+	}
+}
+
+// TestUserWithoutVerifier: accounts from before there were verifiers are read.
+func TestUserWithoutVerifier(t *testing.T) {
+	value := []byte("\x01" + `{"ID":7,"Name":"alice","Title":"Alice","Password":"$argon2id$","Created":"2026-01-01T00:00:00Z","LastSeen":5}`)
+	var got chat.User
+	if err := decodeUser(key1(nil, tagUser, 7), value, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := chat.User{
+		ID: 7, Name: "alice", Title: "Alice", Credentials: chat.Credentials{Password: "$argon2id$"},
+		Created: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), LastSeen: 5,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

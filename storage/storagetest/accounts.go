@@ -13,7 +13,10 @@ import (
 var created = time.Date(2026, 3, 14, 15, 9, 26, 535_897_932, time.UTC)
 
 func user(name string) chat.User {
-	return chat.User{Name: name, Title: "The " + name, Password: "$argon2id$" + name, Created: created}
+	return chat.User{
+		Name: name, Title: "The " + name, Created: created,
+		Credentials: chat.Credentials{Password: "$argon2id$" + name, SCRAM: "SCRAM-SHA-256$" + name},
+	}
 }
 
 // addUsers makes accounts with these names; all must be free.
@@ -64,7 +67,7 @@ func testUpdateUser(f *fixture) {
 	id := f.addUsers("alice")[0]
 	want := user("alice")
 	want.ID, want.Title, want.Writers, want.LastSeen, want.NoReadReceipts = id, "A.", chat.AudienceShared, 5, true
-	want.Presence, want.Adders, want.Disabled, want.Password = chat.AudienceNobody, chat.AudienceEveryone, true, ""
+	want.Presence, want.Adders, want.Disabled, want.Credentials = chat.AudienceNobody, chat.AudienceEveryone, true, chat.Credentials{SCRAM: "SCRAM-SHA-256$new"}
 	got, err := f.s.UpdateUser(ctx, id, func(u *chat.User) error {
 		*u = want
 		u.ID, u.Name, u.Created = 99, "mallory", time.Time{}
