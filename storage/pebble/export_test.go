@@ -3,6 +3,8 @@ package pebble
 import (
 	"context"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"tidings/chat"
 )
 
@@ -26,6 +28,11 @@ func (s *Store) CompactUsual(ctx context.Context) error {
 		return err
 	}
 	return s.db.Compact(ctx, []byte{0}, []byte{0xff}, false)
+}
+
+// PutBroken stores a row in the place of an entry that no reader understands.
+func (s *Store) PutBroken(id chat.ID, seq uint64) error {
+	return s.db.Set(messageKey(nil, id, seq), []byte{0xff}, pebble.Sync)
 }
 
 // CIDRows counts the rows that duplicates in a chat are found by.

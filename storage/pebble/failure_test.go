@@ -192,6 +192,54 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestDiskFullRetained: retained messages are data, so they are refused with all
+// that comes with them; removing them goes on as long as cursors do.
+func TestDiskFullRetained(t *testing.T) {
+	mem := vfs.NewMem()
+	free := func(mib uint64) {
+		mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: mib << 20, TotalBytes: 100 << 30, UsedBytes: 50 << 30})
+	}
+	free(1000)
+	s := open(t, "data", pebble.Options{FS: mem})
+	set := storage.Retained{Topic: "new", Body: make([]byte, 5<<20)} // more than what is written between two looks
+	remove := storage.Retained{Topic: "old"}
+	cursor := []storage.Advance{{Chat: direct, User: 1, Device: 1, Cursor: 1}}
+	if err := s.Append(t.Context(), &storage.Batch{Retained: []storage.Retained{{Topic: "old", Body: []byte("y")}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		free uint64
+		b    storage.Batch
+		ok   bool
+		want string // what is retained afterwards
+	}{
+		{"set", 63, storage.Batch{Retained: []storage.Retained{remove, set}, Advances: cursor}, false, "old"},
+		{"remove with an entry", 63, storage.Batch{
+			Entries: []storage.Entry{entryOf(direct, 0, "x")}, Retained: []storage.Retained{remove},
+		}, false, "old"},
+		{"remove near the end", 15, storage.Batch{Retained: []storage.Retained{remove}}, false, "old"},
+		{"remove", 63, storage.Batch{Retained: []storage.Retained{remove}, Advances: cursor}, true, ""},
+		{"set with space again", 1000, storage.Batch{Retained: []storage.Retained{set}}, true, "new"},
+	} {
+		free(c.free)
+		if err := s.Append(t.Context(), &c.b); (err == nil) != c.ok || err != nil && !errors.Is(err, storage.ErrFull) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		rs, err := s.ListRetained(t.Context(), "", 10)
+		got := ""
+		for _, r := range rs {
+			got += r.Topic
+		}
+		if got != c.want || err != nil {
+			t.Errorf("%s: %q is retained, want %q, %v", c.name, got, c.want, err)
+		}
+	}
+	if h := headOf(t, s, direct); h != 0 {
+		t.Errorf("head %d: an entry of a refused batch is there", h)
+	}
+}
+
 // TestFullWhileFlushing: tables do not take the last of the space, and are
 // written when it returns.
 func TestFullWhileFlushing(t *testing.T) {

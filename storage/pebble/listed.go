@@ -38,10 +38,11 @@ func (s *Store) ListSessions(ctx context.Context, after chat.DeviceID, limit int
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if len(key) != 1+8 {
-			return false, keyError(key, "not the key of a listed session")
+		id, err := listedDevice(key)
+		if err != nil {
+			return false, err
 		}
-		stored, err := s.storedSession(chat.DeviceID(binary.BigEndian.Uint64(key[1:])))
+		stored, err := s.storedSession(id)
 		if err == nil && !stored.Device.Revoked {
 			sessions = append(sessions, stored)
 		}
@@ -51,6 +52,14 @@ func (s *Store) ListSessions(ctx context.Context, after chat.DeviceID, limit int
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
 	return sessions, nil
+}
+
+// listedDevice reads the key of a row on the list.
+func listedDevice(key []byte) (chat.DeviceID, error) {
+	if len(key) != 1+8 {
+		return 0, keyError(key, "not the key of a listed session")
+	}
+	return chat.DeviceID(binary.BigEndian.Uint64(key[1:])), nil
 }
 
 // storedSession reads a device and its state of one moment.

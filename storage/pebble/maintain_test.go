@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
 	"tidings/chat"
@@ -93,6 +94,12 @@ func TestTrimmedIsGone(t *testing.T) {
 	if err := s.Trim(t.Context(), storage.Trim{Chat: direct, Forget: 1000}); err != nil {
 		t.Fatal(err)
 	}
+	for _, body := range []string{secret + strings.Repeat("#", 400), ""} {
+		b := &storage.Batch{Retained: []storage.Retained{{Topic: "home", Body: []byte(body)}}}
+		if err := s.Append(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if len(holders(t, dir, secret)) == 0 {
 		t.Fatal("the test looks for something that never was there")
 	}
@@ -176,6 +183,44 @@ func TestForgetLeavesNoRows(t *testing.T) {
 	if n, err := s.CIDRows(direct); err != nil || n != 3 {
 		t.Errorf("%d rows for 3 entries, %v", n, err)
 	}
+}
+
+// TestForgetGoesOn: Trim begins where the last one has ended, also after opening
+// the store again, and does not look at what lies before. A row in that place
+// that cannot be read would be an error.
+func TestForgetGoesOn(t *testing.T) {
+	fs := vfs.NewMem()
+	queue := chat.QueueChat(7)
+	forget := func(s *pebble.Store, seq uint64, ok bool) {
+		t.Helper()
+		err := s.Trim(t.Context(), storage.Trim{Chat: queue, Forget: seq})
+		if ok && err != nil || !ok && !errors.Is(err, storage.ErrCorrupt) {
+			t.Errorf("forget up to %d: %v", seq, err)
+		}
+	}
+	s, err := pebble.Open("data", pebble.Options{FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(10) {
+		if err := appendOne(s, queue, n, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forget(s, 3, true)
+	for _, seq := range []uint64{1, 3, 8} {
+		if err := s.PutBroken(queue, seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forget(s, 3, true)
+	forget(s, 5, true)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, "data", pebble.Options{FS: fs})
+	forget(s, 6, true)
+	forget(s, 8, false)
 }
 
 func TestCheckpoint(t *testing.T) {

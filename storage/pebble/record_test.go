@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,6 +119,21 @@ func FuzzAdminRecord(f *testing.F) {
 	})
 }
 
+func FuzzRetainedRecord(f *testing.F) {
+	f.Add(keyName(nil, tagRetained, "home/door"), []byte("open"))
+	f.Add([]byte{tagRetained}, []byte("open"))
+	f.Add(keyName(nil, tagRetained, "a"), []byte{})
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		r, err := decodeRetained(key, value)
+		if err != nil {
+			checkCorrupt(t, err)
+			return
+		}
+		checkSame(t, key[1:], []byte(r.Topic))
+		checkSame(t, value, r.Body)
+	})
+}
+
 // FuzzKeys: whatever is in a row, the numbers and keys around it are errors at
 // most.
 func FuzzKeys(f *testing.F) {
@@ -132,8 +148,9 @@ func FuzzKeys(f *testing.F) {
 		_, _, errMarks := decodeMarks(key, value)
 		_, errTime := messageTime(key, value)
 		_, errMerge := maximum.Merge(key, value)
+		_, errListed := listedDevice(key)
 		for _, err := range []error{
-			errNumber, errMarks, errTime, errMerge,
+			errNumber, errMarks, errTime, errMerge, errListed,
 			decodeMessage(key, value, &m), decodeDevice(key, value, &d), decodeUser(key, value, &u),
 		} {
 			if err != nil {
@@ -219,6 +236,17 @@ func TestNoFieldIsLost(t *testing.T) {
 	}
 	if diff := cmp.Diff(m, m2); diff != "" {
 		t.Errorf("stub (-want +got):\n%s", diff)
+	}
+}
+
+// TestLongKeysAreCut: the error of a row names it, but not by 64 KiB.
+func TestLongKeysAreCut(t *testing.T) {
+	key := keyName(nil, tagRetained, "home/"+strings.Repeat("\x01", 65_000))
+	_, err := decodeRetained(key, nil)
+	for _, err := range []error{err, readError(key, storage.ErrCorrupt), readError(key, errShort)} {
+		if n := len(err.Error()); n > 1000 || !strings.Contains(err.Error(), "Thome/") {
+			t.Errorf("%d bytes: %.50s", n, err)
+		}
 	}
 }
 

@@ -17,6 +17,15 @@ func (a *appender) retain(r *storage.Retained) error {
 	return a.batch.Set(a.key, r.Body, nil)
 }
 
+// decodeRetained reads the row of a retained message. It keeps nothing of key and
+// value.
+func decodeRetained(key, value []byte) (storage.Retained, error) {
+	if len(key) < 2 || len(value) == 0 {
+		return storage.Retained{}, keyError(key, "a retained message without topic or body")
+	}
+	return storage.Retained{Topic: string(key[1:]), Body: append([]byte(nil), value...)}, nil
+}
+
 // ListRetained implements storage.OpenTopics.
 func (s *Store) ListRetained(ctx context.Context, after string, limit int) ([]storage.Retained, error) {
 	var rs []storage.Retained
@@ -25,11 +34,9 @@ func (s *Store) ListRetained(ctx context.Context, after string, limit int) ([]st
 		if len(rs) >= limit {
 			return false, nil
 		}
-		if len(value) == 0 {
-			return false, keyError(key, "a retained message without a body")
-		}
-		rs = append(rs, storage.Retained{Topic: string(key[1:]), Body: append([]byte(nil), value...)})
-		return true, ctx.Err()
+		r, err := decodeRetained(key, value)
+		rs = append(rs, r)
+		return true, errors.Join(err, ctx.Err())
 	})
 	if err := errors.Join(err, ctx.Err()); err != nil {
 		return nil, fmt.Errorf("list retained messages: %w", err)

@@ -11,14 +11,16 @@ import (
 )
 
 // Benchmark measures what the message path leans on: Append in batches of
-// several sizes (one operation is one entry), and Inbox with 1,000 chats (one
-// operation is one call).
+// several sizes (one operation is one entry), Inbox with 1,000 chats (one
+// operation is one call), and a queue that is filled, read and forgotten again
+// (one operation is 16 entries).
 func Benchmark(b *testing.B, open func(b *testing.B) Opener) {
 	for _, size := range []int{1, 16, 128, 512} {
 		b.Run(fmt.Sprintf("Append/batch=%d", size), func(b *testing.B) { benchAppend(b, open(b), size, false) })
 		b.Run(fmt.Sprintf("AppendWithCID/batch=%d", size), func(b *testing.B) { benchAppend(b, open(b), size, true) })
 	}
 	b.Run("Inbox/chats=1000", func(b *testing.B) { benchInbox(b, open(b)) })
+	b.Run("Queue/entries=16", func(b *testing.B) { benchQueue(b, open(b)) })
 	b.Run("Read/entries=100", func(b *testing.B) { benchRead(b, open(b)) })
 }
 
@@ -93,6 +95,29 @@ func benchInbox(b *testing.B, o Opener) {
 		tails, err := s.Inbox(ctx, 1, 7, chat.ID{}, chats)
 		if err != nil || len(tails) != chats {
 			b.Fatal(len(tails), err)
+		}
+	}
+}
+
+func benchQueue(b *testing.B, o Opener) {
+	s := benchOpen(b, o)
+	id := chat.QueueChat(1)
+	batch := &storage.Batch{}
+	b.ReportAllocs()
+	for head := uint64(0); b.Loop(); head += 16 {
+		batch.Entries = batch.Entries[:0]
+		for range 16 {
+			batch.Entries = append(batch.Entries, queueEntry(id, head, "a value of usual length for a sensor"))
+		}
+		if err := s.Append(ctx, batch); err != nil {
+			b.Fatal(err)
+		}
+		ms, err := s.Read(ctx, storage.Range{Chat: id, From: head + 1})
+		if err != nil || len(ms) != 16 {
+			b.Fatal(len(ms), err)
+		}
+		if err := s.Trim(ctx, storage.Trim{Chat: id, Forget: head + 16}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
