@@ -4,8 +4,8 @@
 //
 // Access to chats is not a plugin's business: the engine decides who may read
 // and write. A plugin may refuse or narrow what the engine would allow, and
-// never allows what the engine refuses. The exception is Authenticator, whose
-// whole purpose is to say who somebody is.
+// never allows what the engine refuses. The exceptions are Authenticator and
+// Exchanger, whose whole purpose is to say who somebody is.
 //
 // Every method may be called from several goroutines at once. Each interface
 // says whether its methods may block. A panic in a plugin is caught, counted and
@@ -21,7 +21,7 @@ import (
 
 // Login is a request to enter, as carried by a CONNECT packet.
 type Login struct {
-	User     string // user name, validated against the grammar of user ids
+	User     string // user name, validated against the grammar of user ids; "" in an Exchange that has to tell it
 	Password []byte // or token; nil if there was none. Valid during the call only; never to be logged
 	Client   string // client identifier as given, "" if the client left it to the server
 	Remote   netip.AddrPort

@@ -22,6 +22,7 @@ import (
 type Set struct {
 	guards         []*guard
 	authenticators []slot[Authenticator]
+	exchangers     []slot[Exchanger]
 	subscribers    []slot[Subscriber]
 	publishers     []slot[Publisher]
 	committed      []slot[Committed]
@@ -49,6 +50,7 @@ func NewSet(log *slog.Logger, plugins ...any) (*Set, error) {
 		s.guards = append(s.guards, g)
 		found := false
 		s.authenticators = sorted(s.authenticators, p, g, &found)
+		s.exchangers = sorted(s.exchangers, p, g, &found)
 		s.subscribers = sorted(s.subscribers, p, g, &found)
 		s.publishers = sorted(s.publishers, p, g, &found)
 		s.committed = sorted(s.committed, p, g, &found)
@@ -99,10 +101,8 @@ func (s *Set) Authenticate(ctx context.Context, l *Login) (Grant, error) {
 			continue
 		case err == nil:
 			return g, nil
-		case errors.Is(err, ErrBadCredentials), errors.Is(err, ErrBusy), errors.Is(err, ErrUnavailable):
-			return Grant{}, err
 		}
-		return Grant{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Grant{}, outcome(err)
 	}
 	return Grant{}, ErrBadCredentials
 }

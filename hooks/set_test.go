@@ -28,12 +28,15 @@ func (f fixed) Authenticate(context.Context, *hooks.Login) (hooks.Grant, error) 
 type bomb struct{ value any }
 
 func (b bomb) Authenticate(context.Context, *hooks.Login) (hooks.Grant, error) { panic(b.value) }
-func (b bomb) AuthorizeSubscribe(*hooks.Actor, string) error                   { panic(b.value) }
-func (b bomb) BeforePublish(*hooks.Actor, *hooks.Publish) error                { panic(b.value) }
-func (b bomb) AfterCommit([]*chat.Message)                                     { panic(b.value) }
-func (b bomb) AfterDelivered(chat.UserID, chat.DeviceID, chat.ID, uint64)      { panic(b.value) }
-func (b bomb) AfterConnect(*hooks.Actor)                                       { panic(b.value) }
-func (b bomb) AfterDisconnect(*hooks.Actor, string)                            { panic(b.value) }
+func (b bomb) Begin(context.Context, *hooks.Login, string) (hooks.Exchange, error) {
+	panic(b.value)
+}
+func (b bomb) AuthorizeSubscribe(*hooks.Actor, string) error              { panic(b.value) }
+func (b bomb) BeforePublish(*hooks.Actor, *hooks.Publish) error           { panic(b.value) }
+func (b bomb) AfterCommit([]*chat.Message)                                { panic(b.value) }
+func (b bomb) AfterDelivered(chat.UserID, chat.DeviceID, chat.ID, uint64) { panic(b.value) }
+func (b bomb) AfterConnect(*hooks.Actor)                                  { panic(b.value) }
+func (b bomb) AfterDisconnect(*hooks.Actor, string)                       { panic(b.value) }
 
 // diary notes what it is asked and told, and refuses as it is made to.
 type diary struct {
