@@ -1,68 +1,61 @@
 package topics
 
-// Refusal says why a topic or filter is refused: a code word for programs, which
-// never changes, and a sentence for people. errors.Is compares the code words.
-type Refusal struct {
-	Code    string
-	Message string
+// Access is what the access rules say about open topics for one connection; see
+// Rules.For. The zero Access and a nil *Access allow everything, at no cost. It
+// does not change, and its methods do not allocate.
+type Access struct {
+	publish, read []verdict
 }
 
-// Error returns the sentence.
-func (r *Refusal) Error() string { return r.Message }
-
-// Is tells whether target is a refusal with the same code word.
-func (r *Refusal) Is(target error) bool {
-	t, ok := target.(*Refusal)
-	return ok && t.Code == r.Code
+// verdict is a rule for one connection. The first with a filter that matches
+// decides; if there is none it is allowed.
+type verdict struct {
+	allow  bool
+	filter string
 }
 
-// The refusals of this package, one for each code word.
-var (
-	// ErrMalformedFilter: not a topic filter by the rules of MQTT.
-	ErrMalformedFilter = &Refusal{"malformed_filter", "the topic filter is not valid"}
+// MayPublish tells whether a valid topic name may be published to.
+func (a *Access) MayPublish(topic []byte) bool { return a == nil || decide(a.publish, topic) }
 
-	// ErrSharedSubscription: a filter that begins with $share/.
-	ErrSharedSubscription = &Refusal{"shared_subscription", "shared subscriptions are not available on chat topics"}
+// MayRead tells whether what is published to a topic may be delivered. It is to be
+// asked for each delivery: a subscription may be about more than may be read.
+func (a *Access) MayRead(topic []byte) bool { return a == nil || decide(a.read, topic) }
 
-	// ErrTooManyLevels: more than MaxLevels below u/ or g/.
-	ErrTooManyLevels = &Refusal{"too_many_levels", "the topic filter has too many levels"}
-
-	// ErrNotAllowed: the topics of other people, and what only the server
-	// publishes.
-	ErrNotAllowed = &Refusal{"not_allowed", "this topic is not yours"}
-
-	// ErrUnknownTopic: outside of the platform's topics.
-	ErrUnknownTopic = &Refusal{"unknown_topic", "there is no such topic"}
-)
-
-var (
-	errServerOnly = &Refusal{"not_allowed", "only the server publishes on this topic"}
-	errBadName    = &Refusal{"unknown_topic", "the topic does not name a valid user or group"}
-	errNothing    = &Refusal{"unknown_topic", "nothing is ever delivered on this topic"}
-)
-
-// CheckPublish tells whether user me may publish on a parsed topic at all: nil,
-// or a *Refusal. Membership, blocks and whether the user or group exists are not
-// its business.
-func CheckPublish[S string | []byte](t Topic[S], me string) error {
-	switch t.Kind {
-	case User, Group, UserTyping, GroupTyping, UserRead, GroupRead, RPC:
-		return nil
-	case Presence:
-		if string(t.Name) != me {
-			return ErrNotAllowed
-		}
-		return nil
-	case Receipts, Events, Sent, UserRPC:
-		return errServerOnly
-	default:
-		return ErrUnknownTopic
+// MaySubscribe tells whether anything may be delivered on a valid topic filter,
+// without $share/{name}/. It is false only if one rule denies all that the filter
+// matches, and no rule before that one allows any of it. A filter of which a part
+// is denied is granted: MayRead keeps that part back.
+func (a *Access) MaySubscribe(filter string) bool {
+	if a == nil || filter == "" {
+		return true
 	}
+	for _, v := range a.read {
+		switch {
+		case v.allow && overlap(v.filter, filter):
+			return true
+		case !v.allow && covers(v.filter, filter):
+			return false
+		}
+	}
+	return true
 }
 
-// ValidResponseTopic tells whether user me may name topic as the response topic
-// of a request: one below u/{me}/rpc/.
-func ValidResponseTopic[S string | []byte](topic S, me string) bool {
-	t := Parse(topic)
-	return t.Kind == UserRPC && string(t.Name) == me
+func decide(vs []verdict, topic []byte) bool {
+	for _, v := range vs {
+		if Match(v.filter, topic) {
+			return v.allow
+		}
+	}
+	return true
+}
+
+// trim takes away what allows at the end, since that is allowed anyway.
+func trim(vs []verdict) []verdict {
+	for len(vs) > 0 && vs[len(vs)-1].allow {
+		vs = vs[:len(vs)-1]
+	}
+	if len(vs) == 0 {
+		return nil
+	}
+	return vs
 }

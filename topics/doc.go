@@ -18,14 +18,14 @@
 //	rpc/{operation}      requests, published only
 //
 // Beside them there may be open topics ([Open]), in which the rules of plain MQTT
-// hold. A filter whose first level is a wildcard selects open topics only, never
-// one of the above.
+// hold; [Rules] say for whom. A filter whose first level is a wildcard selects
+// open topics only, never one of the above.
 //
 // Whether a group has the user as a member, or a user may be written to, is not
 // decided here. The package knows code words, no MQTT reason codes. General
 // MQTT rules for any topic are in ValidTopicName, ValidFilter and Match.
 //
 // All functions are pure and safe for concurrent use. Those that are asked about
-// one topic or filter take time linear in it and do not allocate. Functions over string | []byte return subslices of
+// one topic or filter take time linear in it, do not allocate, and return parts of
 // what they are given.
 package topics
