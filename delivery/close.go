@@ -44,6 +44,7 @@ func (s *Session) finish(ctx context.Context, how CloseHow) {
 			s.e.log.Error("cannot keep the state of a session", "err", err, "device", uint64(s.device()))
 		}
 	}
+	s.e.open.leave(ctx, s, how)
 	last := s.e.directory.leave(s)
 	s.e.presence.unwatch(s)
 	if last {

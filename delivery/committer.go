@@ -74,15 +74,19 @@ func (c *committer) decide(b *batch) {
 			return
 		}
 		c.prepare(ctx, b, todo, now)
-		if len(b.entries.Entries) == 0 && len(b.entries.Advances) == 0 {
+		if len(b.entries.Entries) == 0 && len(b.entries.Advances) == 0 && len(b.entries.Retained) == 0 {
+			c.finishOpen(b, todo)
 			return
 		}
 		b.number = c.e.progress.appending.Add(1)
 		if err := c.e.store.Append(ctx, &b.entries); err != nil {
 			c.failed(b, todo, err)
+			c.finishOpen(b, todo)
 			return
 		}
-		todo = c.settle(b)
+		again := c.settle(b)
+		c.finishOpen(b, todo)
+		todo = again
 	}
 	c.refuse(b, todo, refuseUnavailable)
 }
@@ -99,7 +103,7 @@ func (c *committer) allOf(b *batch) []int32 {
 		if it.s != nil && it.s.barred.Load() && it.refusal == nil {
 			it.refusal = refuseNotAllowed
 		}
-		if it.kind.needsChat() && it.refusal == nil && !it.dropped {
+		if (it.kind.needsChat() || it.kind == kindOpen) && it.refusal == nil && !it.dropped {
 			todo = append(todo, int32(i))
 		}
 	}
@@ -109,10 +113,14 @@ func (c *committer) allOf(b *batch) []int32 {
 // resolve finds the chat of each item, reading names and chats that are not in
 // memory with one call each.
 func (c *committer) resolve(ctx context.Context, b *batch, todo []int32) error {
+	b.entries.Retained = b.entries.Retained[:0]
+	if err := c.resolveQueues(ctx, b, todo); err != nil {
+		return err
+	}
 	for {
 		c.wantUsers, c.wantGroups, c.wantChats = c.wantUsers[:0], c.wantGroups[:0], c.wantChats[:0]
 		for _, i := range todo {
-			if it := &b.items[i]; it.ledger == nil || it.ledger.gone {
+			if it := &b.items[i]; it.kind.needsChat() && (it.ledger == nil || it.ledger.gone) {
 				c.find(b, it)
 			}
 		}
@@ -217,7 +225,8 @@ func (c *committer) read(ctx context.Context, b *batch, todo []int32) error {
 
 // prepare authorises the items and builds the storage batch.
 func (c *committer) prepare(ctx context.Context, b *batch, todo []int32, now int64) {
-	b.entries.Entries, b.entries.Advances, b.index = b.entries.Entries[:0], b.entries.Advances[:0], b.index[:0]
+	b.entries.Entries, b.entries.Advances = b.entries.Entries[:0], b.entries.Advances[:0]
+	b.index, b.targets = b.index[:0], b.targets[:0]
 	for _, i := range todo {
 		it := &b.items[i]
 		if it.refusal != nil {
@@ -229,6 +238,10 @@ func (c *committer) prepare(ctx context.Context, b *batch, todo []int32, now int
 		}
 		if it.s != nil && it.s.poisoned { // by an item in front of it
 			it.dropped = true
+			continue
+		}
+		if it.kind == kindOpen {
+			c.prepareOpen(b, i)
 			continue
 		}
 		if it.kind == kindMessage && it.s != nil && it.qos > 0 && c.repeated(ctx, b, it) {
@@ -289,7 +302,7 @@ func (c *committer) prepareMessage(b *batch, i int32) {
 // add appends an entry for item i and returns its message to be filled in.
 func (c *committer) add(b *batch, i int32, changes []storage.MemberChange) *chat.Message {
 	it := &b.items[i]
-	b.index = append(b.index, i)
+	b.index, b.targets = append(b.index, i), append(b.targets, nil)
 	b.entries.Entries = append(b.entries.Entries, storage.Entry{After: it.ledger.head, Members: changes})
 	m := &b.entries.Entries[len(b.entries.Entries)-1].Message
 	m.Chat, m.ID, m.Time = it.ledger.id, it.id, it.time
@@ -335,6 +348,12 @@ func (c *committer) prepareRead(b *batch, it *item) {
 func (c *committer) settle(b *batch) (again []int32) {
 	for n, i := range b.index {
 		it, r := &b.items[i], &b.entries.Entries[n].Result
+		if t := b.targets[n]; t != nil {
+			if c.settleOpen(t, r) && (len(again) == 0 || again[len(again)-1] != i) {
+				again = append(again, i)
+			}
+			continue
+		}
 		switch r.Outcome {
 		case storage.Stored:
 			c.e.stats.Stored.Add(1)
@@ -371,6 +390,10 @@ func (c *committer) settle(b *batch) (again []int32) {
 func (c *committer) failed(b *batch, todo []int32, err error) {
 	c.e.log.Error("append failed", "err", err, "entries", len(b.entries.Entries))
 	for i := range b.entries.Entries {
+		if t := b.targets[i]; t != nil {
+			t.sub.known = false
+			continue
+		}
 		c.ledger.drop(b.entries.Entries[i].Message.Chat)
 	}
 	var refusal *Refusal
@@ -380,12 +403,12 @@ func (c *committer) failed(b *batch, todo []int32, err error) {
 	case errors.Is(err, storage.ErrReadOnly):
 		refusal = refuseUnavailable
 	}
-	b.entries.Entries, b.index = nil, b.index[:0] // items may point to messages of an earlier claim
+	b.entries.Entries, b.index, b.targets = nil, b.index[:0], b.targets[:0] // items may point to messages of an earlier claim
 	for _, i := range todo {
 		it := &b.items[i]
 		switch {
 		case it.refusal != nil || it.dropped || it.seq != 0 && it.kind == kindMessage: // decided
-		case it.kind == kindTyping: // nothing of it was to be stored
+		case it.kind == kindTyping || it.kind == kindOpen && !it.open.stores(): // nothing of it was to be stored
 		case refusal != nil && it.kind == kindMessage && it.cid.n > 0:
 			it.doubt = refusal
 			c.prepareRefusal(b, i)

@@ -28,6 +28,7 @@ type Config struct {
 	Subscriptions  int           // per session; 0: 256
 	Retention      string        // of chats without a policy of their own; "": "forever"
 	SweepInterval  time.Duration // how often retention is applied; 0: 1 minute
+	Open           OpenTopics
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -83,6 +84,7 @@ type Engine struct {
 	presence  *presence
 	typers    *typers
 	sweeper   *sweeper
+	open      *openTopics
 	opening   opening
 
 	stats Stats
@@ -91,7 +93,8 @@ type Engine struct {
 // pullerCount bounds how many inboxes are read at once.
 const pullerCount = 4
 
-// New makes an engine over a store. Nothing runs before Start.
+// New makes an engine over a store and reads what it has to know from the start.
+// Nothing runs before Start.
 func New(cfg Config) (*Engine, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -113,8 +116,9 @@ func New(cfg Config) (*Engine, error) {
 	e.presence = newPresence(e)
 	e.typers = newTypers()
 	e.sweeper = newSweeper(e)
+	e.open = newOpenTopics(e)
 	e.opening.by = make(map[chat.DeviceID]chan struct{})
-	return e, nil
+	return e, e.open.load(e.ctx)
 }
 
 // Start begins the engine's work. Shutdown ends it.
@@ -181,6 +185,12 @@ type Stats struct {
 	Batches     atomic.Uint64 // commits
 	Deliveries  atomic.Uint64 // entries handed to links at QoS 0 or 1
 	Swept       atomic.Uint64 // entries whose content retention has removed
+
+	// Of open topics.
+	Queued       atomic.Uint64 // messages put into queues of the store
+	QueueDropped atomic.Uint64 // messages given up since a queue was full
+	QueueRefused atomic.Uint64 // publishes refused since a queue was full
+	OpenDrops    atomic.Uint64 // messages at QoS 0 without room
 }
 
 // Stats returns the engine's counters, which go on counting.

@@ -82,7 +82,7 @@ func (s *Session) wantLocked(id chat.ID, group string) *Want {
 
 // fallBehindLocked leaves the rest of a chat to a puller.
 func (s *Session) fallBehindLocked(p *position) {
-	if s.id.Guest { // live only: what does not fit is gone
+	if s.id.Guest && p.memory == nil { // live only: what does not fit is gone
 		p.sent, p.acked, p.saved = p.want, p.want, p.want
 		s.e.stats.GuestDrops.Add(1)
 		return
@@ -99,12 +99,21 @@ func (s *Session) wakeLocked() {
 	if s.queued || s.ended || !s.started || s.full {
 		return
 	}
-	ready := s.load || s.loaded || s.resend >= 0 || s.behind[0].head != nil || s.behind[1].head != nil || s.behind[2].head != nil
+	ready := s.load || s.loaded || s.resend >= 0 || len(s.pump) > 0 || s.anyBehindLocked()
 	if !ready || !s.load && !s.loaded && (s.out > s.limit/2 || s.crammedLocked()) {
 		return
 	}
 	s.queued = true
 	s.e.pullers.add(s)
+}
+
+func (s *Session) anyBehindLocked() bool {
+	for i := range s.behind {
+		if s.behind[i].head != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // sendLocked gives one entry to the link. It returns false if there is no room
@@ -210,6 +219,9 @@ func (s *Session) passLocked(p *position, seq uint64, counts bool) {
 func (s *Session) catchUpLocked(p *position) {
 	p.count = max(p.count, p.own)
 	p.acked = p.sent
+	if p.memory != nil {
+		p.saved = p.acked
+	}
 	s.dirtyLocked()
 }
 
@@ -301,13 +313,13 @@ func (s *Session) popLocked() {
 	p := sl.p
 	p.out--
 	p.acked = sl.seq
-	if !sl.mute {
+	if !sl.mute && p.id.Kind() != chat.KindQueue { // nobody is told of those
 		p.count = sl.seq
 	}
 	if p.out == 0 && p.sent > p.acked {
 		s.catchUpLocked(p)
 	}
-	if s.id.Guest {
+	if s.id.Guest || p.memory != nil {
 		p.saved = p.acked
 	}
 	s.dirtyLocked()

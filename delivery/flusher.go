@@ -17,10 +17,11 @@ type flusher struct {
 	wake chan struct{} // of capacity 1
 
 	mu      sync.Mutex
-	list    []*Session         // with something to look at
-	waiting []chan struct{}    // closed after the next flush
-	reads   map[markKey]uint64 // read watermarks to be told
-	counts  map[chat.ID]bool   // groups whose authors are to be told how many have read
+	list    []*Session           // with something to look at
+	waiting []chan struct{}      // closed after the next flush
+	reads   map[markKey]uint64   // read watermarks to be told
+	counts  map[chat.ID]bool     // groups whose authors are to be told how many have read
+	full    map[*subscriber]bool // queues that have given up entries
 	ended   bool
 }
 
@@ -55,6 +56,16 @@ func (f *flusher) countLater(id chat.ID) {
 		f.counts = make(map[chat.ID]bool)
 	}
 	f.counts[id] = true
+}
+
+// trimLater has what a full queue has given up removed with the next flush.
+func (f *flusher) trimLater(sub *subscriber) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.full == nil {
+		f.full = make(map[*subscriber]bool)
+	}
+	f.full[sub] = true
 }
 
 // flush asks for a flush now and returns a channel that is closed after it.
@@ -119,9 +130,12 @@ func (f *flusher) round(ctx context.Context) {
 		close(done)
 	}
 	f.mu.Lock()
-	reads, counts := f.reads, f.counts
-	f.reads, f.counts = nil, nil
+	reads, counts, full := f.reads, f.counts, f.full
+	f.reads, f.counts, f.full = nil, nil, nil
 	f.mu.Unlock()
+	for sub := range full {
+		f.e.open.trim(ctx, sub, sub.dropped.Load())
+	}
 	for k, seq := range reads {
 		f.e.receipts.read(ctx, k.chat, k.user, seq)
 	}
@@ -170,6 +184,9 @@ func (f *flusher) save(ctx context.Context, savings []saving) {
 		return
 	}
 	for _, v := range savings {
+		if v.p.id.Kind() == chat.KindQueue {
+			f.e.open.saved(ctx, v.s.open, v.acked)
+		}
 		v.s.mu.Lock()
 		v.p.saved = max(v.p.saved, v.acked)
 		v.s.dirtyLocked() // so that the position is looked at once more, and goes

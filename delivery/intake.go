@@ -17,10 +17,11 @@ const (
 	kindRead                 // a read watermark
 	kindTyping               // live only
 	kindPresence             // live only
+	kindOpen                 // a publish on an open topic
 )
 
 // needsChat tells whether the committer has to find the chat that an item is for.
-func (k kind) needsChat() bool { return k != kindAnswer && k != kindPresence }
+func (k kind) needsChat() bool { return k != kindAnswer && k != kindPresence && k != kindOpen }
 
 // span is a part of a batch's data, relative to the item's base.
 type span struct{ off, n uint32 }
@@ -53,6 +54,8 @@ type item struct {
 	on    bool // typing: begins
 	state presenceState
 
+	open *openItem // of kindOpen
+
 	dropped bool // no answer may be given: the connection is being closed
 	changes []storage.MemberChange
 }
@@ -77,6 +80,7 @@ type batch struct {
 	number  uint64        // see progress
 	entries storage.Batch // built by the committer
 	index   []int32       // item of each entry
+	targets []*target     // for each entry: the queue that it is for; nil: it is for a chat
 }
 
 func (b *batch) bytes(it *item, s span) []byte {
@@ -94,14 +98,17 @@ func (b *batch) size() int { return len(b.items)*itemSize + len(b.data) }
 func (b *batch) reset() {
 	clear(b.items)
 	clear(b.entries.Entries)
+	clear(b.entries.Retained)
+	clear(b.targets)
 	b.items, b.data = b.items[:0], b.data[:0]
 	b.entries.Entries, b.entries.Advances = b.entries.Entries[:0], b.entries.Advances[:0]
-	b.index, b.number = b.index[:0], 0
+	b.index, b.targets, b.number = b.index[:0], b.targets[:0], 0
+	b.entries.Retained = b.entries.Retained[:0]
 	if cap(b.data) > maxIdleBatchData {
 		b.data = nil
 	}
 	if cap(b.items) > maxIdleBatchItems {
-		b.items, b.index, b.entries = nil, nil, storage.Batch{}
+		b.items, b.index, b.targets, b.entries = nil, nil, nil, storage.Batch{}
 	}
 }
 

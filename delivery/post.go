@@ -74,8 +74,12 @@ func (e *Engine) Post(ctx context.Context, from Identity, p *Publish, cid string
 	t := &Turn{e: e}
 	it := item{post: &post{from: from.Actor, done: make(chan posted, 1)}, qos: 1}
 	it.topic = t.put(p.Topic)
-	it.refusal = t.read(&it, from.Actor.UserName, p)
-	if it.refusal == nil && it.kind != kindMessage {
+	access, err := e.open.access(ctx, &from)
+	if err != nil {
+		return PostResult{}, err
+	}
+	it.refusal = t.read(&it, &from, &access, p)
+	if it.refusal == nil && it.kind != kindMessage && it.kind != kindOpen {
 		it.refusal = refuseUnknownTopic
 	}
 	if it.refusal != nil {
@@ -83,6 +87,9 @@ func (e *Engine) Post(ctx context.Context, from Identity, p *Publish, cid string
 	}
 	if cid != "" {
 		it.cid = t.put([]byte(cid))
+	}
+	if it.kind == kindOpen {
+		it.qos = p.QoS
 	}
 	if us, err := e.accounts.withIDs(ctx, []chat.UserID{from.Actor.User}); err != nil {
 		return PostResult{}, err

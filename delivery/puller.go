@@ -70,7 +70,7 @@ func (p *pullers) close() {
 
 // run serves sessions until the pullers are closed.
 func (p *pullers) run() {
-	w := &puller{e: p.e, live: live{d: &Delivery{}}}
+	w := &puller{e: p.e, live: live{d: &Delivery{}}, open: openLive{d: &Delivery{}}}
 	for s := p.take(); s != nil; s = p.take() {
 		err := w.serve(p.e.ctx, s)
 		if err != nil && p.e.ctx.Err() == nil {
@@ -92,6 +92,7 @@ const pullRetry = 500 * time.Millisecond
 type puller struct {
 	e    *Engine
 	live live
+	open openLive
 	buf  []byte
 }
 
@@ -99,7 +100,7 @@ type puller struct {
 // what an earlier connection has left unacknowledged, then the log of one chat.
 func (w *puller) serve(ctx context.Context, s *Session) error {
 	s.mu.Lock()
-	load, loaded, resend := s.load, s.loaded, s.resend >= 0
+	load, loaded, resend, pump := s.load, s.loaded, s.resend >= 0, len(s.pump) > 0
 	s.load, s.loaded = false, false
 	s.mu.Unlock()
 	if load {
@@ -121,6 +122,11 @@ func (w *puller) serve(ctx context.Context, s *Session) error {
 	}
 	if resend {
 		if done, err := w.resend(ctx, s); err != nil || !done {
+			return err
+		}
+	}
+	if pump {
+		if err := w.sendRetained(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -147,6 +153,9 @@ func (w *puller) pull(ctx context.Context, s *Session) error {
 	p := w.next(s)
 	if p == nil {
 		return nil
+	}
+	if p.id.Kind() == chat.KindQueue {
+		return w.pullQueue(ctx, s, p)
 	}
 	j := job{p: p}
 	msgs, err := w.read(ctx, s, &j)
@@ -333,6 +342,14 @@ func (w *puller) resend(ctx context.Context, s *Session) (done bool, err error) 
 		if !room {
 			return false, nil
 		}
+		if sl.p.id.Kind() == chat.KindQueue {
+			sent, err := w.resendOpen(ctx, s, tag, sl)
+			s.link.Flush()
+			if err != nil || !sent {
+				return false, err
+			}
+			continue
+		}
 		j := job{p: sl.p}
 		if err := w.describe(ctx, s, &j); err != nil {
 			return false, err
@@ -422,7 +439,17 @@ func (w *puller) load(ctx context.Context, s *Session) error {
 			break
 		}
 	}
-	return nil
+	s.mu.Lock()
+	queue := s.open != nil && s.open.durable
+	s.mu.Unlock()
+	if !queue {
+		return nil
+	}
+	t, err := w.e.queueTail(ctx, s)
+	if err != nil {
+		return err
+	}
+	return w.line(ctx, s, []storage.Tail{t})
 }
 
 // line puts the chats of one page in line, groups behind joining their rooms.
@@ -528,7 +555,7 @@ func (w *puller) reread(ctx context.Context, s *Session, tails []*storage.Tail) 
 func (s *Session) tailLocked(t *storage.Tail, group string) {
 	head := max(t.Head, s.wanted[t.Chat])
 	delete(s.wanted, t.Chat)
-	if s.ended || s.id.Guest || s.wantLocked(t.Chat, group) == nil {
+	if s.ended || s.id.Guest || t.Chat.Kind() != chat.KindQueue && s.wantLocked(t.Chat, group) == nil {
 		return
 	}
 	p := s.chats[t.Chat]
@@ -547,6 +574,14 @@ func (s *Session) tailLocked(t *storage.Tail, group string) {
 		p.behind = true
 		s.behind[p.class()].push(p)
 	}
+}
+
+// tail returns where the session's device is in a chat or in its queue.
+func (w *puller) tail(ctx context.Context, s *Session, id chat.ID) (storage.Tail, error) {
+	if id.Kind() == chat.KindQueue {
+		return w.e.queueTail(ctx, s)
+	}
+	return w.e.tail(ctx, s.user(), s.device(), id)
 }
 
 // finishLoad looks up the chats that were noted while the heads were being read
@@ -570,7 +605,7 @@ func (w *puller) finishLoad(ctx context.Context, s *Session) error {
 		}
 		s.mu.Unlock()
 		for _, id := range missing {
-			t, err := w.e.tail(ctx, s.user(), s.device(), id)
+			t, err := w.tail(ctx, s, id)
 			if err != nil {
 				return err
 			}

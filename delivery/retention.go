@@ -127,16 +127,24 @@ func (w *sweeper) all(ctx context.Context) error {
 	if err := w.expired(ctx); err != nil {
 		return err
 	}
+	w.e.open.expire(ctx, time.Now())
 	var after chat.ID
+	var first error
 	for {
 		chats, err := w.e.store.ListChats(ctx, after, sweepEntries)
 		if err != nil || len(chats) == 0 {
-			return err
+			return errors.Join(first, err)
 		}
 		for _, c := range chats {
 			after = c.ID
-			if err := w.chat(ctx, c); err != nil {
-				return fmt.Errorf("sweep %v: %w", c.ID, err)
+			if c.ID.Kind() == chat.KindQueue { // emptied by acknowledgements and its limit
+				continue
+			}
+			// One chat that cannot be read must not keep the content of the others.
+			if err := w.chat(ctx, c); ctx.Err() != nil {
+				return ctx.Err()
+			} else if err != nil && first == nil {
+				first = fmt.Errorf("sweep %v: %w", c.ID, err)
 			}
 		}
 	}

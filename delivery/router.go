@@ -20,11 +20,14 @@ type router struct {
 	direct [2]live
 	d      Delivery
 	bufs   [2][]byte
+	open   openLive
 	told   []*chat.Message // for plugins
 	answer Answer
 }
 
-func newRouter(e *Engine) *router { return &router{e: e, in: make(chan *batch, 1)} }
+func newRouter(e *Engine) *router {
+	return &router{e: e, in: make(chan *batch, 1), open: openLive{d: &Delivery{}}}
+}
 
 // run routes until the committer has closed the queue.
 func (r *router) run() {
@@ -125,6 +128,8 @@ func (r *router) spread(b *batch, it *item) {
 		r.typing(it)
 	case kindPresence:
 		r.e.presence.say(it.s, it.state)
+	case kindOpen:
+		r.toOpen(b, it)
 	}
 }
 

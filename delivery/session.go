@@ -6,12 +6,14 @@ import (
 
 	"tidings/chat"
 	"tidings/hooks"
+	"tidings/topics"
 )
 
 // Identity is who a connection is, established by Engine.Login.
 type Identity struct {
 	Actor hooks.Actor // Device is zero for guests
 	Guest bool        // live only: no device row, no inbox, nothing kept
+	Open  bool        // every topic is an open one, and there are no chats: see EnterOpen
 
 	revision uint64 // of the directory when the login began
 }
@@ -25,13 +27,14 @@ type Session struct {
 	id         Identity
 	link       Link
 	epoch      uint32
-	limit      int       // deliveries that may be outstanding
-	temporary  bool      // subscriptions end with the connection
-	crashed    bool      // sessions after closedAt were not closed in order
-	kept       []sentRow // unsettled publishes as loaded
-	closedAt   uint32    // last epoch whose packet state was stored, and with it all of its unsettled publishes
-	opened     int64     // Unix milliseconds
-	aftercrash bool      // what lies behind the cursors may have been sent before: it carries DUP
+	limit      int           // deliveries that may be outstanding
+	temporary  bool          // subscriptions end with the connection
+	crashed    bool          // sessions after closedAt were not closed in order
+	kept       []sentRow     // unsettled publishes as loaded
+	closedAt   uint32        // last epoch whose packet state was stored, and with it all of its unsettled publishes
+	opened     int64         // Unix milliseconds
+	access     topics.Access // to open topics
+	aftercrash bool          // what lies behind the cursors may have been sent before: it carries DUP
 
 	pending atomic.Int64  // publishes not yet answered
 	leaving atomic.Bool   // the client has sent DISCONNECT
@@ -74,13 +77,17 @@ type Session struct {
 	window   window
 	resend   int                // deliveries of the window, from its start, that this connection has sent (the rest are of an earlier one); -1: all
 	out      int                // sent on this connection and not acknowledged
-	behind   [3]chain           // positions with something to read, by class
+	behind   [4]chain           // positions with something to read, by class
 	turn     int                // class to serve next
 	queued   bool               // waits for a puller
 	full     bool               // the output had no room
 	listed   bool               // the flusher will look at it
 	retained []retained         // presence to be sent after SUBACK
 	held     map[uint16]sentRow // QoS 2 publishes that wait for PUBREL
+	open     *subscriber        // to open topics; nil: it never has subscribed to any
+	memory   memoryQueue        // of a session whose queue is not in the store
+	asked    []retainedJob      // retained messages of open topics to be sent, after SUBACK
+	pump     []retainedJob      // the same, under way
 }
 
 // position is where a session is in one chat. There is one only while something
@@ -97,6 +104,8 @@ type position struct {
 	dupTo uint64 // entries up to here may have been sent by an earlier connection
 	out   int    // entries in the window
 
+	memory *memoryQueue // where its entries wait if it is not a log
+
 	behind bool // between sent and want the log has to be read
 	next   *position
 }
@@ -107,8 +116,10 @@ func (p *position) class() int {
 		return 0
 	case chat.KindDirect:
 		return 1
-	default:
+	case chat.KindGroup:
 		return 2
+	default:
+		return 3
 	}
 }
 

@@ -34,6 +34,7 @@ type stateSlot struct {
 	Seq  uint64  `json:"s"`
 	Done bool    `json:"d,omitempty"`
 	Mute bool    `json:"m,omitempty"`
+	Step step    `json:"q,omitempty"`
 }
 
 const stateVersion = 1
@@ -63,6 +64,9 @@ func (st *state) check() error {
 	}
 	last := make(map[chat.ID]uint64)
 	for _, sl := range st.Window {
+		if sl.Step > awaitsPubcomp || sl.Step != awaitsPuback && sl.Chat.Kind() != chat.KindQueue {
+			return fmt.Errorf("entry %d of chat %v waits for acknowledgement %d", sl.Seq, sl.Chat, sl.Step)
+		}
 		if sl.Chat.Kind() == chat.KindNone || sl.Seq <= last[sl.Chat] {
 			return fmt.Errorf("entry %d of chat %v is behind %d in the window", sl.Seq, sl.Chat, last[sl.Chat])
 		}
@@ -97,6 +101,9 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 		return info, nil
 	}
 	if clean || expired { // ended for good, whatever becomes of this connection
+		if err := s.e.open.drop(ctx, &s.id); err != nil {
+			return info, err
+		}
 		s.mu.Lock()
 		ended := s.snapshotLocked(false)
 		s.mu.Unlock()
@@ -117,6 +124,10 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 func (s *Session) restoreSubscriptions(subs []Subscription) {
 	parsed := make([]topics.Filter, 0, len(subs))
 	for _, sub := range subs {
+		if s.e.open.selects(&s.id, sub.Filter) {
+			s.subs, parsed = append(s.subs, sub), append(parsed, topics.Filter{})
+			continue
+		}
 		f, err := topics.ParseFilter(sub.Filter, s.id.Actor.UserName)
 		if err != nil { // the grammar has changed since
 			continue
@@ -144,7 +155,7 @@ func (s *Session) restoreWindow(st *state) {
 		p.sent = max(p.sent, sl.Seq)
 		p.want = p.sent
 		p.out++
-		s.window.push(slot{p: p, seq: sl.Seq, done: sl.Done, mute: sl.Mute})
+		s.window.push(slot{p: p, seq: sl.Seq, done: sl.Done, mute: sl.Mute, step: sl.Step})
 	}
 	s.resend = 0
 }
@@ -171,10 +182,10 @@ func (s *Session) snapshotLocked(persistent bool) state {
 	st.First = s.window.first
 	for i := range s.window.len() {
 		sl := s.window.at(i)
-		st.Window = append(st.Window, stateSlot{sl.p.id, sl.seq, sl.done, sl.mute})
+		st.Window = append(st.Window, stateSlot{sl.p.id, sl.seq, sl.done, sl.mute, sl.step})
 	}
 	for _, r := range s.held {
-		if r.Seq != 0 {
+		if r.Seq != 0 || r.Open {
 			st.Held = append(st.Held, r)
 		}
 	}
@@ -196,6 +207,7 @@ func (s *Session) keep(ctx context.Context, st state, closed, durable bool) erro
 	}
 	return s.e.store.SaveSession(ctx, storage.SessionState{
 		Device: s.device(), Epoch: s.epoch, State: b, Closed: closed, NowMS: time.Now().UnixMilli(), Durable: durable,
+		Listed: len(st.Carrier) > 0 || s.e.open.selectsAny(&s.id, st.Subs),
 	})
 }
 

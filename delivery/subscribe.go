@@ -23,6 +23,8 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]Granted
 	old := s.scope
 	s.mu.Unlock()
 	var show []string
+	var opened []Subscription
+	var fresh []bool
 	granted := false
 	for i, sub := range subs {
 		f, refusal, err := s.check(ctx, sub)
@@ -36,8 +38,12 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]Granted
 		if answers[i].Refusal = refusal; refusal != nil {
 			continue
 		}
-		answers[i].QoS = min(sub.QoS, 1)
 		granted = true
+		answers[i].QoS = min(sub.QoS, 1)
+		if s.e.open.selects(&s.id, sub.Filter) {
+			answers[i].QoS = sub.QoS
+			opened, fresh = append(opened, sub), append(fresh, at < 0)
+		}
 		if f.Has(topics.Presence) && (sub.RetainHandling == 0 || sub.RetainHandling == 1 && at < 0) {
 			show = append(show, f.User)
 		}
@@ -63,7 +69,24 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]Granted
 			return nil, err
 		}
 	}
-	return answers, s.adopt(ctx, all, scope, widened(old, scope), states)
+	if len(opened) > 0 {
+		switch err := s.e.open.join(ctx, s); {
+		case errors.Is(err, storage.ErrFull):
+			return refuseRest(answers, refuseFull), nil
+		case err != nil:
+			return nil, err
+		}
+	}
+	if err := s.adopt(ctx, all, scope, widened(old, scope), states); err != nil {
+		return nil, err
+	}
+	if len(opened) > 0 {
+		jobs := s.e.open.set(s.open, opened, fresh)
+		s.mu.Lock()
+		s.asked = append(s.asked, jobs...)
+		s.mu.Unlock()
+	}
+	return answers, nil
 }
 
 // refuseRest refuses what was granted until then.
@@ -78,6 +101,9 @@ func refuseRest(answers []Granted, with *Refusal) []Granted {
 
 // check decides about one filter.
 func (s *Session) check(ctx context.Context, sub Subscription) (topics.Filter, *Refusal, error) {
+	if s.id.Open || s.e.open.selects(&s.id, sub.Filter) {
+		return topics.Filter{}, s.checkOpen(sub.Filter), nil
+	}
 	f, err := topics.ParseFilter(sub.Filter, s.id.Actor.UserName)
 	if err != nil {
 		return f, topicRefusal(err), nil
@@ -109,7 +135,7 @@ func (s *Session) check(ctx context.Context, sub Subscription) (topics.Filter, *
 func scopeOf(subs []Subscription, me string) *scope {
 	parsed := make([]topics.Filter, len(subs))
 	for i, sub := range subs {
-		parsed[i], _ = topics.ParseFilter(sub.Filter, me)
+		parsed[i], _ = topics.ParseFilter(sub.Filter, me) // selects nothing if it is one of open topics
 	}
 	return newScope(subs, parsed)
 }
@@ -168,6 +194,8 @@ func (s *Session) Feed() {
 	s.mu.Lock()
 	states := s.retained
 	s.retained = nil
+	s.pump = append(s.pump, s.asked...)
+	s.asked = nil
 	s.started = true
 	s.wakeLocked()
 	s.mu.Unlock()
@@ -192,7 +220,13 @@ func (s *Session) Unsubscribe(ctx context.Context, filters []string) ([]bool, er
 			all = slices.Delete(all, at, at+1)
 		}
 	}
-	return there, s.adopt(ctx, all, scopeOf(all, s.id.Actor.UserName), false, nil)
+	if err := s.adopt(ctx, all, scopeOf(all, s.id.Actor.UserName), false, nil); err != nil {
+		return nil, err
+	}
+	if s.open != nil {
+		s.e.open.unset(s.open, filters)
+	}
+	return there, nil
 }
 
 // Subscriptions returns the present subscriptions.

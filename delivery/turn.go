@@ -51,7 +51,7 @@ func (t *Turn) Publish(s *Session, p *Publish) {
 			it.doubt = pluginRefusal(err)
 		}
 	}
-	it.refusal = t.read(it, s.id.Actor.UserName, p)
+	it.refusal = t.read(it, &s.id, &s.access, p)
 	if it.refusal == nil && it.kind != kindMessage {
 		it.refusal = it.doubt
 	}
@@ -96,9 +96,15 @@ func (t *Turn) put(b []byte) span {
 }
 
 // read parses a publish into it; a refusal says why it cannot be.
-func (t *Turn) read(it *item, me string, p *Publish) *Refusal {
+func (t *Turn) read(it *item, id *Identity, a *topics.Access, p *Publish) *Refusal {
 	topic := topics.Parse(p.Topic)
-	if err := topics.CheckPublish(topic, me); err != nil {
+	if (topic.Kind == topics.None || id.Open) && t.e.open.names(id).Has(p.Topic) {
+		return t.readOpen(it, a, p)
+	}
+	if id.Open {
+		return refuseNotAllowed
+	}
+	if err := topics.CheckPublish(topic, id.Actor.UserName); err != nil {
 		return topicRefusal(err)
 	}
 	it.name = span{it.topic.off + 2, uint32(len(topic.Name))}

@@ -24,7 +24,8 @@ type sentRow struct {
 	PacketID uint16  `json:"p"`
 	Chat     chat.ID `json:"c"`
 	Seq      uint64  `json:"s"`
-	Time     int64   `json:"t"` // of the answer, Unix milliseconds
+	Time     int64   `json:"t"`           // of the answer, Unix milliseconds
+	Open     bool    `json:"o,omitempty"` // of a QoS 2 publish on an open topic, which has no place in a chat
 	late     bool    // answered after the client had sent DISCONNECT: it cannot know
 }
 

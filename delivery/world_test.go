@@ -136,19 +136,20 @@ type device struct {
 	s    *delivery.Session
 	info delivery.OpenInfo
 
-	mu      sync.Mutex
-	changed *sync.Cond
-	got     []got
-	answers []answer
-	acks    sync.WaitGroup
-	acked   []uint16 // tags whose acknowledgement the engine has taken
-	closed  delivery.Reason
-	hold    bool // do not acknowledge
-	stuck   bool // no room in the output
-	skip    int  // deliveries that are not acknowledged, from the first
-	deaf    bool // does not end when the engine asks
-	late    bool // connect leaves Start to the test
-	largest int  // bytes of payload that the device takes; zero: any
+	mu       sync.Mutex
+	changed  *sync.Cond
+	got      []got
+	answers  []answer
+	acks     sync.WaitGroup
+	released []uint16 // tags of PUBREL
+	acked    []uint16 // tags whose acknowledgement the engine has taken
+	closed   delivery.Reason
+	hold     bool // do not acknowledge
+	stuck    bool // no room in the output
+	skip     int  // deliveries that are not acknowledged, from the first
+	deaf     bool // does not end when the engine asks
+	late     bool // connect leaves Start to the test
+	largest  int  // bytes of payload that the device takes; zero: any
 }
 
 // got is a delivery as the device saw it.
@@ -199,12 +200,20 @@ func (d *device) Deliver(v *delivery.Delivery) delivery.DeliverResult {
 
 // Release completes a QoS 2 delivery.
 func (d *device) Release(tag uint16) delivery.DeliverResult {
+	d.mu.Lock()
+	d.released = append(d.released, tag)
+	d.changed.Broadcast()
+	d.mu.Unlock()
 	d.acks.Go(func() { d.s.Completed(tag) })
 	return delivery.Delivered
 }
 
 // ack acknowledges a delivery.
 func (d *device) ack(tag uint16) {
+	if d.s.Received(tag, false) {
+		d.s.Completed(tag)
+		return
+	}
 	if d.s.Ack(tag, false) {
 		d.mu.Lock()
 		d.acked = append(d.acked, tag)

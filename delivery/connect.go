@@ -76,18 +76,22 @@ func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session
 		s.limit = min(s.limit, o.Window)
 	}
 	var info OpenInfo
+	var err error
+	if s.access, err = e.open.access(ctx, &id); err != nil {
+		return nil, info, unavailable(err)
+	}
 	if !id.Guest {
 		if err := e.opening.enter(ctx, s.device()); err != nil {
 			return nil, info, unavailable(err)
 		}
 		defer e.opening.leave(s.device())
-		err := e.takeOver(ctx, s.device())
-		if err != nil {
+		if err = e.takeOver(ctx, s.device()); err != nil {
 			return nil, info, unavailable(err)
 		}
 		if info, err = s.restore(ctx, o.Clean); err != nil {
 			return nil, info, unavailable(err)
 		}
+		e.open.takeUp(s)
 	}
 	first := e.directory.enter(s)
 	if err := e.recheck(ctx, id); err != nil {
@@ -96,6 +100,9 @@ func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session
 		s.mu.Unlock()
 		s.over.Store(true) // the router may have seen it already
 		e.directory.leave(s)
+		if s.open != nil {
+			s.open.live.CompareAndSwap(s, nil)
+		}
 		return nil, info, err
 	}
 	e.plugins.AfterConnect(&s.id.Actor)

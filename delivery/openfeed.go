@@ -1,0 +1,277 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"tidings/chat"
+	"tidings/storage"
+)
+
+// raise sets v to n unless it is higher already.
+func raise(v *atomic.Uint64, n uint64) {
+	for {
+		old := v.Load()
+		if old >= n || v.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+// openLive is an open message on its way to one session, with scratch. It belongs
+// to the router or a puller.
+type openLive struct {
+	openMessage
+	manner
+	expires int64 // Unix milliseconds; 0: never
+	record  []byte
+	d       *Delivery
+}
+
+// toOpen hands a publish on an open topic to the live sessions among its receivers.
+func (r *router) toOpen(b *batch, it *item) {
+	l := &r.open
+	l.record, l.expires = b.bytes(it, it.body), 0
+	if it.ttl > 0 {
+		l.expires = it.time + int64(it.ttl)*1000
+	}
+	var err error
+	if l.openMessage, err = decodeOpen(l.record); err != nil {
+		r.e.log.Error("cannot read an open message of our own", "err", err)
+		return
+	}
+	for i := range it.open.targets {
+		t := &it.open.targets[i]
+		if s := t.sub.live.Load(); s != nil {
+			l.manner = t.manner
+			s.offerOpen(l, t.seq)
+			r.touch(s)
+		}
+	}
+}
+
+// offerOpen hands a new message to the session, or notes that the queue has to be
+// read. seq is its place there, zero if it has none in the store.
+func (s *Session) offerOpen(l *openLive, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended || s.open == nil:
+	case l.qos == 0 && l.expires != 0 && l.expires <= time.Now().UnixMilli():
+	case l.qos == 0:
+		if r := s.deliverOpenLocked(l); r != Delivered {
+			s.e.stats.OpenDrops.Add(1)
+		}
+	case seq > 0:
+		s.offerQueuedLocked(l, seq)
+	default:
+		s.offerMemoryLocked(l)
+	}
+}
+
+// offerQueuedLocked is offer for an entry of the session's queue.
+func (s *Session) offerQueuedLocked(l *openLive, seq uint64) {
+	id := s.open.queue()
+	if s.loading {
+		if s.wanted == nil {
+			s.wanted = make(map[chat.ID]uint64)
+		}
+		s.wanted[id] = max(s.wanted[id], seq)
+		return
+	}
+	p := s.positionLocked(id, seq-1)
+	if seq <= p.want {
+		return // known already
+	}
+	p.want = seq
+	switch {
+	case p.behind:
+	case seq != p.sent+1, !s.sendOpenLocked(p, l, seq, false):
+		s.fallBehindLocked(p)
+	}
+}
+
+// sendOpenLocked gives one entry of a queue to the link. It returns false if there
+// is no room for it now.
+func (s *Session) sendOpenLocked(p *position, l *openLive, seq uint64, dup bool) bool {
+	if l.expires != 0 && l.expires <= time.Now().UnixMilli() {
+		s.passLocked(p, seq, false)
+		return true
+	}
+	if s.out >= s.limit || s.window.len() >= maxWindow || s.resend >= 0 {
+		return false
+	}
+	l.d.Tag, l.d.Dup = s.window.nextTag(), dup
+	switch s.deliverOpenLocked(l) {
+	case Delivered:
+		sl := slot{p: p, seq: seq}
+		if l.qos == 2 {
+			sl.step = awaitsPubrec
+		}
+		s.window.push(sl)
+		s.out++
+		p.out++
+		p.sent = seq
+		return true
+	case TooLarge: // as if it had been sent [MQTT-3.1.2-25]
+		s.e.stats.TooLarge.Add(1)
+		s.passLocked(p, seq, false)
+		return true
+	default: // no room; or closed, which is for good
+		s.full = true
+		return false
+	}
+}
+
+// deliverOpenLocked gives a message to the link. Tag and Dup are set for QoS 1 and 2.
+func (s *Session) deliverOpenLocked(l *openLive) DeliverResult {
+	d := l.d
+	tag, dup := d.Tag, d.Dup
+	*d = Delivery{Topic: l.topic, Payload: l.payload, Props: l.props, QoS: l.qos, Retain: l.retain, Filters: l.ids, Ordinary: l.qos > 0}
+	if l.qos > 0 {
+		d.Tag, d.Dup = tag, dup
+	}
+	if l.expires != 0 {
+		d.Expiry = uint32(max(1, (l.expires-time.Now().UnixMilli()+999)/1000))
+	}
+	return s.link.Deliver(d)
+}
+
+// pullQueue reads and sends the next entries of a session's queue.
+func (w *puller) pullQueue(ctx context.Context, s *Session, p *position) error {
+	if p.memory != nil {
+		s.mu.Lock()
+		s.sendMemoryLocked(p, &w.open)
+		s.mu.Unlock()
+		s.link.Flush()
+		return nil
+	}
+	s.mu.Lock()
+	dropped := s.open.dropped.Load()
+	if dropped > p.sent && p.sent < p.want {
+		s.passLocked(p, min(dropped, p.want), false)
+	}
+	r := storage.Range{Chat: p.id, From: p.sent + 1, To: p.want, Limit: max(1, min(pullEntries, s.limit-s.out)), Bytes: pullBytes}
+	s.mu.Unlock()
+	var msgs []chat.Message
+	if r.From <= r.To {
+		var err error
+		if msgs, err = w.e.store.Read(ctx, r); err != nil {
+			s.mu.Lock()
+			s.behind[p.class()].push(p)
+			s.mu.Unlock()
+			return err
+		}
+	}
+	s.mu.Lock()
+	w.sendQueue(s, p, r, msgs)
+	s.mu.Unlock()
+	s.link.Flush()
+	return nil
+}
+
+func (w *puller) sendQueue(s *Session, p *position, r storage.Range, msgs []chat.Message) {
+	if s.ended {
+		return
+	}
+	for i := range msgs {
+		m := &msgs[i]
+		if m.Seq > p.sent+1 {
+			s.passLocked(p, m.Seq-1, false) // forgotten entries
+		}
+		if m.Stub {
+			s.passLocked(p, m.Seq, false)
+			continue
+		}
+		if err := w.open.read(m); err != nil {
+			w.e.log.Error("cannot read an entry of a queue", "err", err, "chat", p.id.String(), "seq", m.Seq)
+			s.passLocked(p, m.Seq, false)
+			continue
+		}
+		if !s.sendOpenLocked(p, &w.open, m.Seq, m.Seq <= p.dupTo) {
+			break
+		}
+	}
+	if len(msgs) == 0 && r.From <= r.To && p.sent < r.To {
+		s.passLocked(p, r.To, false)
+	}
+	if p.behind = p.sent < p.want; p.behind {
+		s.behind[p.class()].push(p)
+	}
+}
+
+// read takes an entry of a queue.
+func (l *openLive) read(m *chat.Message) (err error) {
+	if m.Type != typeOpen {
+		return fmt.Errorf("%w: it has type %q", errOpenRecord, m.Type)
+	}
+	if l.openMessage, err = decodeOpen(m.Body); err != nil {
+		return err
+	}
+	l.record, l.expires = m.Body, m.Expires
+	return l.manner.decode(m.Re)
+}
+
+// resendOpen sends one delivery of the window again, or the packet that completes
+// it. sent is false while there is no room.
+func (w *puller) resendOpen(ctx context.Context, s *Session, tag uint16, sl slot) (sent bool, err error) {
+	visible := sl.step == awaitsPubcomp
+	if !visible {
+		msgs, err := w.e.store.Read(ctx, storage.Range{Chat: sl.p.id, From: sl.seq, To: sl.seq, Limit: 1})
+		if err != nil {
+			return false, err
+		}
+		visible = len(msgs) == 1 && !msgs[0].Stub && !expired(&msgs[0]) && w.open.read(&msgs[0]) == nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.resend >= s.window.len() || s.window.tagAt(s.resend) != tag {
+		return false, nil
+	}
+	at := s.window.at(s.resend)
+	r := TooLarge
+	switch {
+	case !visible:
+	case at.step == awaitsPubcomp:
+		r = s.link.Release(tag)
+	default:
+		w.open.d.Tag, w.open.d.Dup = tag, true
+		r = s.deliverOpenLocked(&w.open)
+	}
+	switch r {
+	case Delivered:
+		s.resend++
+		s.out++
+		return true, nil
+	case TooLarge:
+		at.done, at.mute = true, true
+		s.resend++
+		for s.window.len() > 0 && s.window.at(0).done {
+			s.popLocked()
+		}
+		return true, nil
+	default:
+		s.full = true
+		return false, nil
+	}
+}
+
+// queueTail returns where a device is in its queue.
+func (e *Engine) queueTail(ctx context.Context, s *Session) (storage.Tail, error) {
+	t := storage.Tail{Chat: chat.QueueChat(s.device())}
+	infos, err := e.store.Chats(ctx, []chat.ID{t.Chat})
+	if err != nil {
+		return t, err
+	}
+	cursors, err := e.store.Cursors(ctx, t.Chat, s.user(), []chat.DeviceID{s.device()})
+	if err != nil {
+		return t, err
+	}
+	t.Head, t.Cursor = infos[0].Head, cursors[0]
+	if limit := uint64(e.open.cfg.Queue); !e.open.cfg.Refuse && t.Head > limit {
+		t.Cursor = max(t.Cursor, t.Head-limit) // the rest has been given up
+	}
+	return t, nil
+}

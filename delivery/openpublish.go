@@ -1,0 +1,344 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"tidings/chat"
+	"tidings/storage"
+	"tidings/topics"
+)
+
+var (
+	refuseQueueFull = &Refusal{Code: CodeQuota, Message: "the queue of a subscriber is full; nothing was stored"}
+	refuseRetained  = &Refusal{Code: CodeQuota, Message: "this server has as many retained messages as are allowed; nothing was stored"}
+	refuseAccess    = &Refusal{Code: CodeNotAllowed, Message: "you may not publish there"}
+)
+
+// openItem is what an item for an open topic has beside other items.
+type openItem struct {
+	retain  bool
+	empty   bool // no payload
+	matched bool // targets have been found
+	holding bool // the session holds the packet identifier for this item
+	targets []target
+
+	to    *subscriber // of a retained message for a new subscription: who asked; nil: who subscribes
+	asked manner
+
+	keeps, kept *retainedMessage // the retained message that this item makes, and the one before
+}
+
+// target is one receiver of an item for an open topic.
+type target struct {
+	sub *subscriber
+	manner
+	seq uint64 // place in the receiver's queue, once known; zero in memory
+}
+
+// stores tells whether accepting the item changes the store.
+func (of *openItem) stores() bool {
+	if of.retain {
+		return true
+	}
+	for i := range of.targets {
+		if of.targets[i].stored() {
+			return true
+		}
+	}
+	return false
+}
+
+// stored tells whether the target's queue is in the store, and the delivery goes
+// through it.
+func (t *target) stored() bool { return t.sub.durable && t.qos > 0 }
+
+// readOpen takes a publish on an open topic into an item. The record that
+// receivers and queues share is made here, once.
+func (t *Turn) readOpen(it *item, a *topics.Access, p *Publish) *Refusal {
+	it.kind, it.open = kindOpen, &openItem{retain: p.Retain, empty: len(p.Payload) == 0}
+	if !a.MayPublish(p.Topic) {
+		return refuseAccess
+	}
+	if len(p.Payload) > t.e.cfg.BodyLimit {
+		return refuseTooLarge
+	}
+	off := len(t.data)
+	t.data = appendOpen(t.data, p.Topic, p.Props, p.Payload)
+	it.body = span{uint32(off), uint32(len(t.data) - off)}
+	it.ttl = p.Expiry
+	return nil
+}
+
+// match finds the receivers of an item, and makes it the retained message of its
+// topic if it is to be.
+func (c *committer) match(b *batch, it *item) {
+	o, of := c.e.open, it.open
+	of.matched = true
+	it.time = time.Now().UnixMilli()
+	if of.to != nil {
+		of.targets = []target{{sub: of.to, manner: of.asked}}
+		return
+	}
+	topic := b.bytes(it, it.topic)
+	if of.retain {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if it.refusal = c.retain(b, it, topic); it.refusal != nil {
+			return
+		}
+	} else {
+		o.mu.RLock()
+		defer o.mu.RUnlock()
+	}
+	seen := make(map[*subscriber]int)
+	o.filters.Match(topic, func(sub *subscriber, w openWant) {
+		if !(w.noLocal && it.publisher(sub)) && c.mayRead(sub, topic) {
+			of.add(seen, sub, it.mannerOf(w))
+		}
+	})
+	o.shared.Match(topic, func(sh *share, _ struct{}) {
+		if m := sh.choose(it.qos, func(s *subscriber) bool { return c.mayRead(s, topic) }); m != nil {
+			of.targets = append(of.targets, target{sub: m.s, manner: it.mannerOf(m.w)})
+		}
+	})
+}
+
+// mayRead tells whether a subscriber may see what is published on a topic that
+// one of its filters matches.
+func (c *committer) mayRead(s *subscriber, topic []byte) bool {
+	return s.access.MayRead(topic) && c.e.open.names(&s.id).Has(topic)
+}
+
+// add adds a receiver, or merges one more of its filters into its delivery: one
+// delivery, at the highest QoS, with every identifier [MQTT-3.3.4-2, MQTT-3.3.4-3].
+func (of *openItem) add(seen map[*subscriber]int, sub *subscriber, m manner) {
+	if i, ok := seen[sub]; ok {
+		t := &of.targets[i]
+		t.qos, t.retain, t.ids = max(t.qos, m.qos), t.retain || m.retain, append(t.ids, m.ids...)
+		return
+	}
+	seen[sub] = len(of.targets)
+	of.targets = append(of.targets, target{sub: sub, manner: m})
+}
+
+func (it *item) mannerOf(w openWant) manner {
+	m := manner{qos: min(it.qos, w.qos), retain: it.open.retain && w.asPublished}
+	if w.id != 0 {
+		m.ids = []uint32{w.id}
+	}
+	return m
+}
+
+// publisher tells whether the item was published by this very subscriber.
+func (it *item) publisher(sub *subscriber) bool {
+	if it.s != nil {
+		return it.s == sub.live.Load()
+	}
+	return it.post.from.Device != 0 && it.post.from.Device == sub.id.Actor.Device
+}
+
+// choose returns the member whose turn it is: one that is connected, or else one
+// that has a queue.
+func (sh *share) choose(qos byte, may func(*subscriber) bool) *shareMember {
+	var absent *shareMember
+	n := len(sh.members)
+	for i := range n {
+		m := &sh.members[(sh.next+i)%n]
+		switch {
+		case !may(m.s):
+		case m.s.live.Load() != nil:
+			sh.next = (sh.next + i + 1) % n
+			return m
+		case absent == nil && m.s.durable && min(qos, m.w.qos) > 0:
+			absent = m
+		}
+	}
+	if n > 0 {
+		sh.next = (sh.next + 1) % n
+	}
+	return absent
+}
+
+// retain makes the item the retained message of its topic. The lock is held.
+func (c *committer) retain(b *batch, it *item, topic []byte) *Refusal {
+	o, name := c.e.open, string(topic)
+	var m *retainedMessage
+	if !it.open.empty { // an empty payload removes [MQTT-3.3.1-6]
+		record := b.bytes(it, it.body)
+		m = &retainedMessage{record: append([]byte(nil), record...), qos: it.qos, size: len(record)}
+		if it.ttl > 0 {
+			m.expires = it.time + int64(it.ttl)*1000
+		}
+		if !o.fitsLocked(topic, m) {
+			for _, over := range o.expiredLocked(it.time) {
+				o.retainLocked(over, nil)
+				b.entries.Retained = append(b.entries.Retained, storage.Retained{Topic: over})
+			}
+			if !o.fitsLocked(topic, m) {
+				return refuseRetained
+			}
+		}
+	}
+	it.open.keeps, it.open.kept = m, o.retainLocked(name, m)
+	return nil
+}
+
+// unretain takes back what retain did, since the item is not accepted.
+func (c *committer) unretain(b *batch, it *item) {
+	of := it.open
+	if of.keeps == nil && of.kept == nil {
+		return
+	}
+	o, topic := c.e.open, b.bytes(it, it.topic)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now, _ := o.retained.Get(topic); now == of.keeps { // not replaced by a later one
+		o.retainLocked(string(topic), of.kept)
+	}
+	of.keeps, of.kept = nil, nil
+}
+
+// resolveQueues finds the receivers of the items for open topics, and reads the
+// heads and cursors of their queues where they are not known.
+func (c *committer) resolveQueues(ctx context.Context, b *batch, todo []int32) error {
+	for _, i := range todo {
+		it := &b.items[i]
+		if it.kind != kindOpen || it.refusal != nil {
+			continue
+		}
+		if !it.open.matched {
+			c.match(b, it)
+		}
+		for k := range it.open.targets {
+			t := &it.open.targets[k]
+			if t.stored() && !t.sub.known {
+				if err := c.readQueue(ctx, t.sub); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (c *committer) readQueue(ctx context.Context, sub *subscriber) error {
+	id := sub.queue()
+	infos, err := c.e.store.Chats(ctx, []chat.ID{id})
+	if err != nil {
+		return err
+	}
+	cursors, err := c.e.store.Cursors(ctx, id, sub.id.Actor.User, []chat.DeviceID{sub.id.Actor.Device})
+	if err != nil {
+		return err
+	}
+	sub.head, sub.known = infos[0].Head, true
+	raise(&sub.acked, cursors[0])
+	return nil
+}
+
+// prepareOpen adds the entries of an item to the storage batch: one for each queue
+// that it goes to.
+func (c *committer) prepareOpen(b *batch, i int32) {
+	it := &b.items[i]
+	of := it.open
+	if it.qos == 2 && it.s != nil && !of.holding {
+		if r, held := it.s.heldFor(it.pid); held {
+			it.dropped = r.Seq == 0 && !r.Open // the first one will be answered
+			c.unretain(b, it)
+			of.targets, of.retain = nil, false
+			return
+		}
+		of.holding = true
+		it.s.hold(it.pid, sentRow{})
+	}
+	if c.e.open.cfg.Refuse && c.overfull(it) {
+		it.refusal = refuseQueueFull
+		return
+	}
+	if of.retain {
+		r := storage.Retained{Topic: string(b.bytes(it, it.topic))}
+		if of.keeps != nil {
+			r.Body = of.keeps.append(nil)
+		}
+		b.entries.Retained = append(b.entries.Retained, r)
+	}
+	for k := range of.targets {
+		t := &of.targets[k]
+		if !t.stored() || t.seq != 0 {
+			continue
+		}
+		b.index, b.targets = append(b.index, i), append(b.targets, t)
+		b.entries.Entries = append(b.entries.Entries, storage.Entry{After: t.sub.head})
+		m := &b.entries.Entries[len(b.entries.Entries)-1].Message
+		m.Chat, m.Type, m.Time, m.From = t.sub.queue(), typeOpen, it.time, it.from()
+		m.Re, m.Body = t.manner.append(nil), b.bytes(it, it.body)
+		if it.ttl > 0 {
+			m.Expires = it.time + int64(it.ttl)*1000
+		}
+	}
+}
+
+// typeOpen is the type of a queue's entries. Re of such an entry is the record of
+// its manner, Body that of the open message.
+const typeOpen = "open"
+
+// overfull tells whether a queue that the item goes to has no room.
+func (c *committer) overfull(it *item) bool {
+	if it.open.to != nil { // bounded by who sends them
+		return false
+	}
+	for i := range it.open.targets {
+		t := &it.open.targets[i]
+		if t.stored() && t.sub.head-min(t.sub.head, t.sub.acked.Load()) >= uint64(c.e.open.cfg.Queue) {
+			c.e.stats.QueueRefused.Add(1)
+			return true
+		}
+	}
+	return false
+}
+
+// settleOpen takes the result of one entry over into its target, and tells whether
+// it has to be appended again.
+func (c *committer) settleOpen(t *target, r *storage.Result) (again bool) {
+	if r.Outcome != storage.Stored {
+		t.sub.known = false
+		return true
+	}
+	t.seq = r.Seq
+	t.sub.head = max(t.sub.head, r.Seq)
+	c.e.stats.Queued.Add(1)
+	if limit := uint64(c.e.open.cfg.Queue); !c.e.open.cfg.Refuse && r.Seq > limit {
+		if over := r.Seq - limit; over > max(t.sub.acked.Load(), t.sub.dropped.Load()) {
+			c.e.stats.QueueDropped.Add(1)
+			raise(&t.sub.dropped, over)
+			if over >= t.sub.trimmed.Load()+trimStep {
+				c.e.flusher.trimLater(t.sub)
+			}
+		}
+	}
+	return false
+}
+
+// finishOpen notes what has become of the items for open topics.
+func (c *committer) finishOpen(b *batch, todo []int32) {
+	for _, i := range todo {
+		it := &b.items[i]
+		switch {
+		case it.kind != kindOpen:
+		case it.dropped || it.refusal != nil:
+			c.unretain(b, it)
+			it.open.targets = nil
+		case it.open.holding:
+			it.s.hold(it.pid, sentRow{PacketID: it.pid, Time: it.time, Open: true})
+		}
+	}
+}
+
+// selects tells whether a filter is one of open topics for that identity.
+func (o *openTopics) selects(id *Identity, filter string) bool {
+	if _, rest, ok := topics.ParseShared(filter); ok {
+		filter = rest
+	}
+	return topics.ValidFilter(filter) && o.names(id).Overlaps(filter)
+}

@@ -1,0 +1,203 @@
+package delivery
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"tidings/storage"
+)
+
+// retainedMessage is the retained message of an open topic. It does not change.
+type retainedMessage struct {
+	record  []byte // as appendOpen writes it
+	qos     byte   // as published
+	expires int64  // Unix milliseconds; 0: never
+	size    int    // what it counts against the limit
+}
+
+// retainedJob is one retained message that a new subscription asks for.
+type retainedJob struct {
+	m *retainedMessage
+	manner
+}
+
+// sendRetained sends the next retained messages that the session has asked for. At
+// QoS 0 they go to the link; others go through the session's queue, so that they
+// are kept, acknowledged and sent again like all that is in it.
+func (w *puller) sendRetained(ctx context.Context, s *Session) error {
+	var items []item
+	t := &Turn{e: w.e}
+	done := make(chan posted, 1)
+	s.mu.Lock()
+	for len(s.pump) > 0 && len(items) < pullEntries && !s.full && !s.ended {
+		j := &s.pump[0]
+		if j.qos == 0 {
+			if !w.retainedNow(s, j) {
+				break
+			}
+		} else {
+			if s.behind[3].head != nil && len(items) == 0 { // what waits comes first
+				break
+			}
+			items = append(items, item{
+				kind: kindOpen, qos: j.qos, post: &post{from: s.id.Actor, done: done}, body: t.put(j.m.record), ttl: j.m.left(),
+				open: &openItem{to: s.open, asked: j.manner},
+			})
+		}
+		s.pump = s.pump[1:]
+	}
+	if len(s.pump) == 0 {
+		s.pump = nil
+	}
+	s.mu.Unlock()
+	s.link.Flush()
+	if len(items) == 0 {
+		return nil
+	}
+	for i := range items[:len(items)-1] {
+		items[i].post = &post{from: s.id.Actor, done: make(chan posted, 1)}
+	}
+	if !w.e.intake.add(items, t.data) {
+		return nil // shut down
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// retainedNow sends a retained message at QoS 0; false if there is no room.
+func (w *puller) retainedNow(s *Session, j *retainedJob) bool {
+	l := &w.open
+	var err error
+	if l.openMessage, err = decodeOpen(j.m.record); err != nil || j.m.over(time.Now().UnixMilli()) {
+		return true
+	}
+	l.manner, l.expires = j.manner, j.m.expires
+	if r := s.deliverOpenLocked(l); r == NoRoom || r == Closed {
+		s.full = true
+		return false
+	}
+	return true
+}
+
+// left returns the seconds until m expires, at least 1; 0: never.
+func (m *retainedMessage) left() uint32 {
+	if m.expires == 0 {
+		return 0
+	}
+	return uint32(max(1, (m.expires-time.Now().UnixMilli()+999)/1000))
+}
+
+const retainedVersion = 1
+
+// append appends the record under which the store keeps m.
+func (m *retainedMessage) append(b []byte) []byte {
+	b = append(b, retainedVersion, m.qos)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.expires))
+	return append(b, m.record...)
+}
+
+func decodeRetained(b []byte) (*retainedMessage, error) {
+	const head = 1 + 1 + 8
+	if len(b) < head || b[0] != retainedVersion || b[1] > 2 {
+		return nil, errOpenRecord
+	}
+	m := &retainedMessage{qos: b[1], expires: int64(binary.BigEndian.Uint64(b[2:])), record: b[head:]}
+	if m.expires < 0 {
+		return nil, errOpenRecord
+	}
+	if _, err := decodeOpen(m.record); err != nil {
+		return nil, err
+	}
+	m.size = len(m.record)
+	return m, nil
+}
+
+func (m *retainedMessage) over(now int64) bool { return m.expires != 0 && m.expires <= now }
+
+// retainLocked makes m the retained message of a topic, or removes it where m is
+// nil, and returns the one until then.
+func (o *openTopics) retainLocked(topic string, m *retainedMessage) (old *retainedMessage) {
+	if m == nil {
+		old, _ = o.retained.Delete(topic)
+	} else {
+		old, _ = o.retained.Set(topic, m)
+		o.retainedBytes += m.size
+	}
+	if old != nil {
+		o.retainedBytes -= old.size
+	}
+	return old
+}
+
+// fitsLocked tells whether one more retained message is within the limits.
+func (o *openTopics) fitsLocked(topic []byte, m *retainedMessage) bool {
+	count, bytes := o.retained.Len()+1, o.retainedBytes+m.size
+	if old, ok := o.retained.Get(topic); ok {
+		count, bytes = count-1, bytes-old.size
+	}
+	return count <= o.cfg.Retained && bytes <= o.cfg.RetainedBytes
+}
+
+// expiredLocked returns the topics whose retained message has expired.
+func (o *openTopics) expiredLocked(now int64) []string {
+	var over []string
+	o.retained.Match("#", func(topic string, m *retainedMessage) bool {
+		if m.over(now) {
+			over = append(over, topic)
+		}
+		return true
+	})
+	return over
+}
+
+// lookUpLocked adds the retained messages that match a new subscription.
+func (o *openTopics) lookUpLocked(jobs []retainedJob, sub *subscriber, filter string, w openWant) []retainedJob {
+	now := time.Now().UnixMilli()
+	o.retained.Match(filter, func(topic string, m *retainedMessage) bool {
+		if !m.over(now) && sub.access.MayRead([]byte(topic)) && o.names(&sub.id).Has([]byte(topic)) {
+			job := retainedJob{m: m, manner: manner{qos: min(m.qos, w.qos), retain: true}}
+			if w.id != 0 {
+				job.ids = []uint32{w.id}
+			}
+			jobs = append(jobs, job)
+		}
+		return true
+	})
+	return jobs
+}
+
+// loadRetained reads the retained messages; those that have expired go.
+func (o *openTopics) loadRetained(ctx context.Context) error {
+	now := time.Now().UnixMilli()
+	var after string
+	for {
+		page, err := o.e.store.ListRetained(ctx, after, listedPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		var over []storage.Retained
+		for _, r := range page {
+			after = r.Topic
+			m, err := decodeRetained(r.Body)
+			switch {
+			case err != nil:
+				o.e.log.Error("cannot read a retained message", "err", err)
+			case m.over(now):
+				over = append(over, storage.Retained{Topic: r.Topic})
+			default:
+				o.retainLocked(r.Topic, m)
+			}
+		}
+		if len(over) == 0 {
+			continue
+		}
+		if err := o.e.store.Append(ctx, &storage.Batch{Retained: over}); err != nil {
+			o.e.log.Warn("cannot remove expired retained messages", "err", err)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package delivery
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"tidings/topics"
+)
+
+// checkOpen decides about a filter of open topics.
+func (s *Session) checkOpen(filter string) *Refusal {
+	if !s.e.open.selects(&s.id, filter) {
+		return refuseNotYours
+	}
+	if err := s.e.plugins.AuthorizeSubscribe(&s.id.Actor, filter); err != nil {
+		return pluginRefusal(err)
+	}
+	if _, rest, ok := topics.ParseShared(filter); ok {
+		filter = rest
+	}
+	if !s.access.MaySubscribe(filter) {
+		return refuseNotYours
+	}
+	return nil
+}
+
+// selectsAny tells whether one of the filters is one of open topics.
+func (o *openTopics) selectsAny(id *Identity, subs []Subscription) bool {
+	return slices.ContainsFunc(subs, func(n Subscription) bool { return o.selects(id, n.Filter) })
+}
+
+// join makes the session a subscriber. What an earlier one of the device has left
+// in the queue is not for it.
+func (o *openTopics) join(ctx context.Context, s *Session) error {
+	if s.open != nil {
+		return nil
+	}
+	sub := &subscriber{id: s.id, access: s.access, durable: !s.temporary && !s.id.Guest}
+	if sub.durable {
+		if err := o.purge(ctx, &s.id); err != nil {
+			return err
+		}
+	}
+	sub.live.Store(s)
+	s.mu.Lock()
+	s.open = sub
+	s.mu.Unlock()
+	return nil
+}
+
+// takeUp makes the session the live one of the subscriber that its device has from
+// an earlier connection, if there is one.
+func (o *openTopics) takeUp(s *Session) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sub := o.devices[s.device()]
+	if sub == nil {
+		return
+	}
+	sub.access = s.access
+	sub.until.Store(0)
+	sub.live.Store(s)
+	s.open = sub
+}
+
+// leave ends the session's part in open topics. The subscriber of a persistent
+// session stays, and its queue fills.
+func (o *openTopics) leave(ctx context.Context, s *Session, how CloseHow) {
+	sub := s.open
+	if sub == nil {
+		return
+	}
+	if sub.durable && !s.temporary && !how.Forget {
+		if how.KeepFor > 0 {
+			sub.until.Store(time.Now().Add(how.KeepFor).UnixMilli())
+		}
+		sub.live.CompareAndSwap(s, nil)
+		return
+	}
+	o.forget(sub)
+	sub.live.CompareAndSwap(s, nil)
+	if !sub.durable {
+		return
+	}
+	if err := o.purge(ctx, &s.id); err != nil {
+		o.e.log.Error("cannot empty the queue of a session that has ended", "err", err, "device", uint64(s.device()))
+	}
+}
+
+// drop ends what an earlier session of a device has left: its subscriptions and
+// what waits in its queue.
+func (o *openTopics) drop(ctx context.Context, id *Identity) error {
+	sub := o.of(id.Actor.Device)
+	if sub == nil {
+		return nil
+	}
+	o.forget(sub)
+	return o.purge(ctx, id)
+}

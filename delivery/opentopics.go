@@ -1,0 +1,374 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tidings/chat"
+	"tidings/storage"
+	"tidings/topics"
+	"tidings/topics/index"
+)
+
+// Open topics are plain MQTT beside the chats. A subscription there is more than
+// a filter on an inbox: what matches it while its device is away has to be put
+// aside. So subscribers are known here whether they are connected or not, and
+// each has a queue: a log of its own, to which the committer appends what is for
+// it, and which is fed, acknowledged and taken up again like any chat. Sessions
+// that end with their connection have their queue in memory.
+
+// OpenTopics configures them. The zero value: there are none.
+type OpenTopics struct {
+	Names         topics.Open  // which topic names are open
+	Rules         topics.Rules // who may read and write what; none: everybody everything
+	Queue         int          // messages that may wait for one session; 0: 10,000
+	Refuse        bool         // a publish for a full queue is refused; else the oldest message is dropped
+	Retained      int          // retained messages in all; 0: 100,000
+	RetainedBytes int          // of topic names and payloads; 0: 64 MiB
+}
+
+func (c OpenTopics) withDefaults() OpenTopics {
+	setDefault(&c.Queue, 10_000)
+	setDefault(&c.Retained, 100_000)
+	setDefault(&c.RetainedBytes, 64<<20)
+	return c
+}
+
+// openTopics knows the subscribers and the retained messages.
+type openTopics struct {
+	e   *Engine
+	cfg OpenTopics
+	any topics.Open // of identities for which all is open
+
+	// mu guards what follows. It is a leaf: a publish is matched and becomes the
+	// retained message, and a subscription is made and looks at the retained ones,
+	// each in one step, so that no message is missed or sent twice.
+	mu            sync.RWMutex
+	filters       index.Filters[*subscriber, openWant]
+	shared        index.Filters[*share, struct{}]
+	shares        map[string]*share // by the filter with its share name
+	devices       map[chat.DeviceID]*subscriber
+	retained      index.Topics[*retainedMessage]
+	retainedBytes int
+}
+
+// openWant is what one subscription asks for.
+type openWant struct {
+	qos         byte
+	id          uint32
+	noLocal     bool
+	asPublished bool
+}
+
+// subscriber is a session with subscriptions to open topics. That of a persistent
+// session outlives its connections.
+type subscriber struct {
+	id      Identity
+	durable bool // the queue is a log of the store
+	access  topics.Access
+	live    atomic.Pointer[Session] // nil while the device is away
+	until   atomic.Int64            // when the absent session expires, Unix milliseconds; 0: never
+	trimmed atomic.Uint64           // entries up to here are gone from the store
+	acked   atomic.Uint64           // cursor in the queue, at least what is stored
+	dropped atomic.Uint64           // entries up to here have been given up since the queue was full
+
+	// Owned by the committer.
+	head  uint64
+	known bool // head and acked have been read
+
+	filters map[string]struct{} // subscribed to; guarded by openTopics.mu
+}
+
+func (s *subscriber) queue() chat.ID { return chat.QueueChat(s.id.Actor.Device) }
+
+// share is a shared subscription: each message goes to one of its members.
+type share struct {
+	members []shareMember // in the order in which they have come
+	next    int           // whose turn it is; guarded by openTopics.mu held for writing, or the committer
+}
+
+type shareMember struct {
+	s *subscriber
+	w openWant
+}
+
+func newOpenTopics(e *Engine) *openTopics {
+	return &openTopics{
+		e: e, cfg: e.cfg.Open.withDefaults(), any: topics.AnyOpen(),
+		shares: make(map[string]*share), devices: make(map[chat.DeviceID]*subscriber),
+	}
+}
+
+// names returns which topic names are open to an identity.
+func (o *openTopics) names(id *Identity) *topics.Open {
+	if id.Open {
+		return &o.any
+	}
+	return &o.cfg.Names
+}
+
+// IsOpen tells whether a topic name is an open one for who publishes there.
+func (e *Engine) IsOpen(id Identity, topic []byte) bool { return e.open.names(&id).Has(topic) }
+
+// access works out what an identity may read and write on open topics.
+func (o *openTopics) access(ctx context.Context, id *Identity) (a topics.Access, err error) {
+	if id.Open {
+		return a, nil
+	}
+	roles := make(map[string]string)
+	for _, name := range o.cfg.Rules.Groups() {
+		gs, err := o.e.groups.named(ctx, []string{name})
+		if err != nil {
+			return a, err
+		}
+		if gs[0] == nil || gs[0].Removed {
+			continue
+		}
+		m, err := o.e.memberRow(ctx, chat.GroupChat(gs[0].ID), id.Actor.User)
+		if err != nil {
+			return a, err
+		}
+		if m.Role != chat.RoleNone {
+			roles[name] = m.Role.String()
+		}
+	}
+	return o.cfg.Rules.For(id.Actor.UserName, id.Actor.DeviceName, func(group string) string { return roles[group] }), nil
+}
+
+// set makes or replaces subscriptions of a subscriber, and returns the retained
+// messages that each asks for.
+func (o *openTopics) set(sub *subscriber, subs []Subscription, fresh []bool) []retainedJob {
+	var jobs []retainedJob
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if sub.durable {
+		o.devices[sub.id.Actor.Device] = sub
+	}
+	if sub.filters == nil {
+		sub.filters = make(map[string]struct{}, len(subs))
+	}
+	for i, n := range subs {
+		sub.filters[n.Filter] = struct{}{}
+		w := openWant{qos: n.QoS, id: n.ID, noLocal: n.NoLocal, asPublished: n.RetainAsPublished}
+		if _, rest, ok := topics.ParseShared(n.Filter); ok {
+			o.joinLocked(n.Filter, rest, sub, w)
+			continue
+		}
+		o.filters.Set(n.Filter, sub, w)
+		if n.RetainHandling == 0 || n.RetainHandling == 1 && fresh[i] {
+			jobs = o.lookUpLocked(jobs, sub, n.Filter, w)
+		}
+	}
+	return jobs
+}
+
+func (o *openTopics) joinLocked(filter, rest string, sub *subscriber, w openWant) {
+	sh := o.shares[filter]
+	if sh == nil {
+		sh = &share{}
+		o.shares[filter] = sh
+		o.shared.Set(rest, sh, struct{}{})
+	}
+	if i := sh.index(sub); i >= 0 {
+		sh.members[i].w = w
+		return
+	}
+	sh.members = append(sh.members, shareMember{sub, w})
+}
+
+func (sh *share) index(sub *subscriber) int {
+	return slices.IndexFunc(sh.members, func(m shareMember) bool { return m.s == sub })
+}
+
+// unset removes subscriptions of a subscriber.
+func (o *openTopics) unset(sub *subscriber, filters []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, f := range filters {
+		if _, there := sub.filters[f]; there {
+			delete(sub.filters, f)
+			o.unsetLocked(sub, f)
+		}
+	}
+}
+
+func (o *openTopics) unsetLocked(sub *subscriber, filter string) {
+	_, rest, shared := topics.ParseShared(filter)
+	if !shared {
+		o.filters.Delete(filter, sub)
+		return
+	}
+	sh := o.shares[filter]
+	if i := sh.index(sub); i >= 0 {
+		sh.members = slices.Delete(sh.members, i, i+1)
+	}
+	if len(sh.members) == 0 {
+		delete(o.shares, filter)
+		o.shared.Delete(rest, sh)
+	}
+}
+
+// forget removes a subscriber with all its filters.
+func (o *openTopics) forget(sub *subscriber) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for f := range sub.filters {
+		o.unsetLocked(sub, f)
+	}
+	sub.filters = nil
+	if d := sub.id.Actor.Device; o.devices[d] == sub {
+		delete(o.devices, d)
+	}
+}
+
+// of returns the subscriber of a device's persistent session, nil if there is none.
+func (o *openTopics) of(d chat.DeviceID) *subscriber {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.devices[d]
+}
+
+// load takes up the subscriptions of persistent sessions and the retained
+// messages from the store. It is called once, before anything else.
+func (o *openTopics) load(ctx context.Context) error {
+	if err := o.loadRetained(ctx); err != nil {
+		return fmt.Errorf("load retained messages: %w", err)
+	}
+	err := o.e.eachListed(ctx, func(id Identity, st *state, _ bool) error {
+		subs := slices.DeleteFunc(slices.Clone(st.Subs), func(n Subscription) bool { return !o.selects(&id, n.Filter) })
+		if !st.Persistent || len(subs) == 0 {
+			return nil
+		}
+		sub := &subscriber{id: id, durable: true}
+		var err error
+		if sub.access, err = o.access(ctx, &id); err != nil {
+			return err
+		}
+		sub.until.Store(st.Until)
+		for i := range subs {
+			subs[i].RetainHandling = 2
+		}
+		o.set(sub, subs, make([]bool, len(subs)))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load sessions: %w", err)
+	}
+	return nil
+}
+
+// listedPage is how many sessions are read at once.
+const listedPage = 500
+
+// eachListed calls f with the kept sessions that are listed.
+func (e *Engine) eachListed(ctx context.Context, f func(id Identity, st *state, crashed bool) error) error {
+	var after chat.DeviceID
+	for {
+		page, err := e.store.ListSessions(ctx, after, listedPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for i := range page {
+			d := &page[i].Device
+			after = d.ID
+			us, err := e.accounts.withIDs(ctx, []chat.UserID{d.User})
+			if err != nil {
+				return err
+			}
+			if !us[0].active() {
+				continue
+			}
+			st, err := decodeState(page[i].State)
+			if err != nil {
+				e.log.Error("cannot read the kept state of a session", "err", err, "device", uint64(d.ID))
+				continue
+			}
+			id := Identity{Open: us[0].Name == openUser}
+			id.Actor.User, id.Actor.UserName, id.Actor.Device, id.Actor.DeviceName = d.User, us[0].Name, d.ID, d.Name
+			if err := f(id, &st, d.Node != ""); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// KeptSession is the kept session of an absent device for which the carrier has
+// stored something.
+type KeptSession struct {
+	Identity Identity
+	Carrier  json.RawMessage // as SaveCarrier stored it
+	Until    int64           // when the session expires, Unix milliseconds; 0: never
+	Crashed  bool            // it was open when the server ended
+}
+
+// Kept calls f with each such session. The carrier calls it once, before it lets
+// anybody in.
+func (e *Engine) Kept(ctx context.Context, f func(KeptSession)) error {
+	return e.eachListed(ctx, func(id Identity, st *state, crashed bool) error {
+		if len(st.Carrier) > 0 {
+			f(KeptSession{Identity: id, Carrier: st.Carrier, Until: st.Until, Crashed: crashed})
+		}
+		return nil
+	})
+}
+
+// expire ends the persistent sessions of absent devices whose time is over. What
+// is kept of them in the store ends when the device connects again.
+func (o *openTopics) expire(ctx context.Context, now time.Time) {
+	var over []*subscriber
+	o.mu.RLock()
+	for _, sub := range o.devices {
+		if until := sub.until.Load(); until != 0 && until <= now.UnixMilli() && sub.live.Load() == nil {
+			over = append(over, sub)
+		}
+	}
+	o.mu.RUnlock()
+	for _, sub := range over {
+		o.forget(sub)
+		if err := o.purge(ctx, &sub.id); err != nil {
+			o.e.log.Error("cannot empty the queue of an expired session", "err", err, "device", uint64(sub.id.Actor.Device))
+		}
+	}
+}
+
+// trimStep is how many acknowledged entries a queue keeps until they are removed
+// together.
+const trimStep = 256
+
+// saved notes that a queue's cursor is in the store, and removes what lies behind
+// it. It runs on the flusher.
+func (o *openTopics) saved(ctx context.Context, sub *subscriber, cursor uint64) {
+	raise(&sub.acked, cursor)
+	o.trim(ctx, sub, cursor)
+}
+
+// trim removes the entries of a queue up to a seq, if there are enough of them.
+func (o *openTopics) trim(ctx context.Context, sub *subscriber, to uint64) {
+	if to < sub.trimmed.Load()+trimStep {
+		return
+	}
+	if err := o.e.store.Trim(ctx, storage.Trim{Chat: sub.queue(), Forget: to}); err != nil {
+		o.e.log.Error("cannot trim a queue; trying again", "err", err, "device", uint64(sub.id.Actor.Device))
+		return
+	}
+	raise(&sub.trimmed, to)
+}
+
+// purge gives up what waits in a subscriber's queue.
+func (o *openTopics) purge(ctx context.Context, d *Identity) error {
+	id := chat.QueueChat(d.Actor.Device)
+	infos, err := o.e.store.Chats(ctx, []chat.ID{id})
+	if err != nil || infos[0].Head == 0 {
+		return err
+	}
+	head := infos[0].Head
+	if err := o.e.store.Advance(ctx, []storage.Advance{{Chat: id, User: d.Actor.User, Device: d.Actor.Device, Cursor: head}}); err != nil {
+		return err
+	}
+	return o.e.store.Trim(ctx, storage.Trim{Chat: id, Forget: head})
+}

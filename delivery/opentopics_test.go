@@ -1,0 +1,328 @@
+package delivery_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"tidings/delivery"
+	"tidings/topics"
+)
+
+// openWorld is a world with open topics below open/.
+func openWorld(t testing.TB, change func(*delivery.Config), users ...string) *world {
+	t.Helper()
+	names, err := topics.NewOpen([]string{"open/#"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := delivery.Config{CursorFlush: 5 * time.Millisecond}
+	cfg.Open.Names = names
+	if change != nil {
+		change(&cfg)
+	}
+	return newWorldWith(t, cfg, users...)
+}
+
+func openPublish(topic, payload string, qos byte) delivery.Publish {
+	p := delivery.Publish{Topic: []byte(topic), Payload: []byte(payload), QoS: qos}
+	if qos > 0 {
+		p.PacketID = 7
+	}
+	return p
+}
+
+// payloads are what the device has got on a topic, in order.
+func (d *device) payloads(topic string) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []string
+	for _, g := range d.got {
+		if g.topic == topic {
+			out = append(out, g.payload)
+		}
+	}
+	return out
+}
+
+func (d *device) subscribeWith(subs ...delivery.Subscription) []delivery.Granted {
+	d.w.t.Helper()
+	granted, err := d.s.Subscribe(d.w.t.Context(), subs)
+	if err != nil {
+		d.w.t.Fatalf("%s: subscribe: %v", d.name, err)
+	}
+	d.s.Feed()
+	return granted
+}
+
+func TestOpenTopicGoesToWhoSubscribes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, nil, "alice", "bob")
+		alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+		granted := bob.subscribeWith(delivery.Subscription{Filter: "open/+/temp", QoS: 2, ID: 3}, delivery.Subscription{Filter: "open/#", QoS: 0, ID: 4})
+		if granted[0].QoS != 2 || granted[1].QoS != 0 || granted[0].Refusal != nil {
+			t.Fatalf("granted %+v", granted)
+		}
+		for qos := range byte(3) {
+			if a := alice.publish(openPublish("open/kitchen/temp", fmt.Sprint("t", qos), qos)); a.code != "" {
+				t.Fatalf("publish at QoS %d: %+v", qos, a)
+			}
+		}
+		alice.publish(openPublish("open/other", "o", 1))
+		rest()
+		if got := bob.payloads("open/kitchen/temp"); !slices.Equal(got, []string{"t0", "t1", "t2"}) {
+			t.Errorf("got %q", got)
+		}
+		bob.mu.Lock()
+		defer bob.mu.Unlock()
+		for i, want := range []byte{0, 1, 2, 0} {
+			if bob.got[i].qos != want {
+				t.Errorf("delivery %d has QoS %d, want %d", i, bob.got[i].qos, want)
+			}
+		}
+		if ids := bob.got[0].filters; !slices.Equal(ids, []uint32{3, 4}) && !slices.Equal(ids, []uint32{4, 3}) {
+			t.Errorf("identifiers %v", ids)
+		}
+	})
+}
+
+func TestOpenTopicsAndChatsDoNotMix(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, nil, "alice", "bob")
+		alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+		bob.subscribeWith(delivery.Subscription{Filter: "#", QoS: 1}, delivery.Subscription{Filter: "+/#", QoS: 1})
+		alice.publish(text("u/bob", "secret", 1))
+		alice.publish(openPublish("open/a", "plain", 1))
+		rest()
+		bob.mu.Lock()
+		defer bob.mu.Unlock()
+		if len(bob.got) != 1 || bob.got[0].topic != "open/a" {
+			t.Errorf("got %+v", bob.got)
+		}
+		if a := alice.publish(openPublish("closed/a", "x", 1)); a.code != delivery.CodeUnknownTopic {
+			t.Errorf("publish outside: %+v", a)
+		}
+	})
+}
+
+// What comes for a persistent session while its device is away, or the server
+// down, is there when it comes back.
+func TestOpenQueueWaitsForTheDevice(t *testing.T) {
+	for _, how := range []string{"away", "restart", "crash"} {
+		t.Run(how, func(t *testing.T) {
+			w := openWorld(t, nil, "alice", "bob")
+			bob := w.connect("bob", "phone")
+			bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+			if how != "crash" {
+				bob.close(true)
+			}
+			if how == "restart" {
+				w.restart()
+			}
+			if how == "crash" {
+				w.crash()
+			}
+			alice := w.connect("alice", "phone")
+			var want []string
+			for i := range 200 {
+				if a := alice.publish(openPublish("open/n", fmt.Sprint(i), 1)); a.code != "" {
+					t.Fatalf("publish: %+v", a)
+				}
+				want = append(want, fmt.Sprint(i))
+			}
+			again := w.connect("bob", "phone")
+			if !again.info.Present {
+				t.Error("the session is not present")
+			}
+			again.wait("all messages", func() bool { return len(again.got) >= len(want) })
+			if got := again.payloads("open/n"); !slices.Equal(got, want) {
+				t.Errorf("got %d messages: %.60q", len(got), got)
+			}
+		})
+	}
+}
+
+func TestOpenCleanStartForgets(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	bob, alice := w.connect("bob", "phone"), w.connect("alice", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+	bob.close(true)
+	alice.publish(openPublish("open/n", "old", 1))
+	clean := w.connect("bob", "phone", func(o *delivery.OpenOptions, _ *device) { o.Clean = true })
+	clean.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+	alice.publish(openPublish("open/n", "new", 1))
+	clean.wait("the message", func() bool { return len(clean.got) > 0 })
+	if got := clean.payloads("open/n"); !slices.Equal(got, []string{"new"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestOpenRetained(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprint("restart ", restart), func(t *testing.T) {
+			w := openWorld(t, nil, "alice", "bob")
+			alice := w.connect("alice", "phone")
+			set := func(topic, payload string, qos byte) {
+				p := openPublish(topic, payload, qos)
+				p.Retain = true
+				if a := alice.publish(p); a.code != "" {
+					t.Fatalf("publish: %+v", a)
+				}
+				alice.s.Released(7)
+			}
+			set("open/a", "first", 1)
+			set("open/a", "second", 1)
+			set("open/b", "gone", 1)
+			set("open/b", "", 1)
+			for i := range 100 {
+				set(fmt.Sprint("open/many/", i), "x", 2)
+			}
+			if restart {
+				alice.close(true)
+				w.restart()
+				alice = w.connect("alice", "phone")
+			}
+			bob := w.connect("bob", "phone")
+			bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+			bob.wait("retained messages", func() bool { return len(bob.got) >= 101 })
+			bob.mu.Lock()
+			for _, g := range bob.got {
+				if !g.retain || g.topic == "open/a" && g.payload != "second" {
+					t.Errorf("got %+v", g)
+				}
+			}
+			n := len(bob.got)
+			bob.mu.Unlock()
+			bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1, RetainHandling: 1})
+			alice.publish(openPublish("open/a", "third", 1))
+			bob.wait("the live message", func() bool { return len(bob.got) > n })
+			bob.mu.Lock()
+			defer bob.mu.Unlock()
+			if last := bob.got[len(bob.got)-1]; len(bob.got) != n+1 || last.retain || last.payload != "third" {
+				t.Errorf("%d more, last %+v", len(bob.got)-n, last)
+			}
+		})
+	}
+}
+
+// A full queue gives up the oldest or refuses the newest.
+func TestOpenQueueLimit(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		t.Run(fmt.Sprint("refuse ", refuse), func(t *testing.T) {
+			w := openWorld(t, func(c *delivery.Config) { c.Open.Queue, c.Open.Refuse = 10, refuse }, "alice", "bob")
+			bob, alice := w.connect("bob", "phone"), w.connect("alice", "phone")
+			bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+			bob.close(true)
+			refused := 0
+			for i := range 25 {
+				switch a := alice.publish(openPublish("open/n", fmt.Sprint(i), 1)); a.code {
+				case "":
+				case delivery.CodeQuota:
+					refused++
+				default:
+					t.Fatalf("publish: %+v", a)
+				}
+			}
+			first, dropped := 15, uint64(15)
+			if refuse {
+				first, dropped = 0, 0
+			}
+			if got := w.e.Stats().QueueDropped.Load(); got != dropped || refused != 15-int(dropped) {
+				t.Errorf("%d dropped, %d refused", got, refused)
+			}
+			var want []string
+			for i := range 10 {
+				want = append(want, fmt.Sprint(first+i))
+			}
+			again := w.connect("bob", "phone")
+			again.wait("the queue", func() bool { return len(again.got) >= 10 })
+			if got := again.payloads("open/n"); !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestOpenNoLocalAndShared(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, nil, "alice", "bob")
+		alice, one, two := w.connect("alice", "phone"), w.connect("bob", "one"), w.connect("bob", "two")
+		alice.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1, NoLocal: true})
+		one.subscribeWith(delivery.Subscription{Filter: "$share/s/open/#", QoS: 1})
+		two.subscribeWith(delivery.Subscription{Filter: "$share/s/open/#", QoS: 1})
+		for i := range 10 {
+			alice.publish(openPublish("open/n", fmt.Sprint(i), 1))
+		}
+		rest()
+		a, b, own := len(one.payloads("open/n")), len(two.payloads("open/n")), len(alice.payloads("open/n"))
+		if a != 5 || b != 5 || own != 0 {
+			t.Errorf("shared %d and %d, own %d", a, b, own)
+		}
+		two.close(true)
+		alice.publish(openPublish("open/n", "x", 1))
+		rest()
+		if n := len(one.payloads("open/n")); n != 6 {
+			t.Errorf("the member that is left got %d", n)
+		}
+	})
+}
+
+// The acknowledgements of QoS 2 have two steps, and a delivery goes on after a
+// reconnect where it was.
+func TestOpenQoS2GoesOnAfterReconnect(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+	bob.mu.Lock()
+	bob.hold = true
+	bob.mu.Unlock()
+	for i := range 3 {
+		alice.publish(delivery.Publish{Topic: []byte("open/n"), Payload: fmt.Append(nil, i), QoS: 2, PacketID: uint16(10 + i)})
+	}
+	bob.wait("three deliveries", func() bool { return len(bob.got) == 3 })
+	tags := bob.tags()
+	if bob.s.Ack(tags[0], false) {
+		t.Error("PUBACK was taken for QoS 2")
+	}
+	if bob.s.Completed(tags[0]) {
+		t.Error("PUBCOMP was taken before PUBREC")
+	}
+	for _, tag := range tags[:2] {
+		if !bob.s.Received(tag, false) || !bob.s.Received(tag, false) {
+			t.Error("PUBREC was not taken, or not twice")
+		}
+	}
+	if !bob.s.Completed(tags[0]) || bob.s.Completed(tags[0]) {
+		t.Error("PUBCOMP was not taken once")
+	}
+	bob.close(false)
+	again := w.connect("bob", "phone")
+	again.wait("what was outstanding", func() bool { return len(again.got) == 1 && len(again.released) == 1 })
+	again.acks.Wait()
+	again.mu.Lock()
+	defer again.mu.Unlock()
+	if g := again.got[0]; g.tag != tags[2] || !g.dup || g.payload != "2" || again.released[0] != tags[1] {
+		t.Errorf("got %+v, released %v; tags were %v", g, again.released, tags)
+	}
+}
+
+// A QoS 2 publish that is repeated before its PUBREL is one publish.
+func TestOpenQoS2PublishIsOne(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+	p := openPublish("open/n", "once", 2)
+	alice.publish(p)
+	p.Dup = true
+	alice.publish(p)
+	alice.close(false)
+	again := w.connect("alice", "phone")
+	again.publish(p)
+	again.s.Released(7)
+	again.publish(openPublish("open/n", "last", 2))
+	bob.wait("the last", func() bool { return len(bob.got) > 0 && bob.got[len(bob.got)-1].payload == "last" })
+	if got := bob.payloads("open/n"); !slices.Equal(got, []string{"once", "last"}) {
+		t.Errorf("got %q", got)
+	}
+}
