@@ -3,7 +3,6 @@ package pebble
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -48,7 +47,7 @@ func (s *Store) ListSessions(ctx context.Context, after chat.DeviceID, limit int
 		}
 		return true, err
 	})
-	if err := errors.Join(err, ctx.Err()); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
 	return sessions, nil

@@ -38,7 +38,7 @@ func (s *Store) ListRetained(ctx context.Context, after string, limit int) ([]st
 		rs = append(rs, r)
 		return true, errors.Join(err, ctx.Err())
 	})
-	if err := errors.Join(err, ctx.Err()); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("list retained messages: %w", err)
 	}
 	return rs, nil
