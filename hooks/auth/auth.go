@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/xdg-go/scram"
 
 	"tidings/chat"
 )
@@ -31,6 +34,11 @@ type Config struct {
 	// a user that does not exist. Stored hashes carry their own.
 	Argon2 Params
 
+	// Secret is what the salts of users who do not exist are made from: SecretBytes
+	// random bytes, the same at each start and on each node, or the salts that do not
+	// stay would tell who is missing. nil: random ones of this process.
+	Secret []byte
+
 	Concurrency int // argon2id computations at once; 0: half of the CPUs, at least 1
 	Queue       int // logins that may wait for one; 0: 128, negative: none
 	Remember    int // users whose right password is remembered; 0: 16,384, negative: none
@@ -47,8 +55,8 @@ var (
 // throttleEntries bounds each of the two tables of failures.
 const throttleEntries = 1 << 16
 
-// Authenticator is a hooks.Authenticator for passwords and device tokens: see the
-// package documentation. It has no goroutines and is safe for concurrent use.
+// Authenticator is a hooks.Authenticator for passwords and device tokens, and a
+// hooks.Exchanger for SCRAM-SHA-256: see the package documentation. It has no goroutines and is safe for concurrent use.
 type Authenticator struct {
 	// Fixed after New.
 	accounts Accounts
@@ -56,6 +64,9 @@ type Authenticator struct {
 	params   Params
 	nobody   phc // stands in for the hash of who has none
 	seed     maphash.Seed
+	secret   []byte
+
+	noVerifier string // is parsed for who has none
 
 	gate      *gate
 	verified  *verified
@@ -63,7 +74,7 @@ type Authenticator struct {
 	addresses *throttle[netip.Prefix]
 
 	counts struct {
-		tokens, passwords, remembered, refused, throttled, busy, unavailable atomic.Uint64
+		tokens, passwords, remembered, exchanges, refused, throttled, busy, unavailable atomic.Uint64
 	}
 }
 
@@ -82,6 +93,13 @@ func New(accounts Accounts, c Config) (*Authenticator, error) {
 	if err := params.validate(); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
+	switch len(c.Secret) {
+	case SecretBytes:
+	case 0:
+		c.Secret = random(SecretBytes)
+	default:
+		return nil, fmt.Errorf("auth: the secret has %d bytes: want %d", len(c.Secret), SecretBytes)
+	}
 	if c.Concurrency <= 0 {
 		c.Concurrency = max(1, runtime.GOMAXPROCS(0)/2)
 	}
@@ -92,11 +110,16 @@ func New(accounts Accounts, c Config) (*Authenticator, error) {
 		c.Remember = 16_384
 	}
 	return &Authenticator{
-		accounts:  accounts,
-		notFound:  c.NotFound,
-		params:    params,
-		nobody:    unmatchable(params),
-		seed:      maphash.MakeSeed(),
+		accounts: accounts,
+		notFound: c.NotFound,
+		params:   params,
+		nobody:   unmatchable(params),
+		seed:     maphash.MakeSeed(),
+		secret:   bytes.Clone(c.Secret),
+		noVerifier: formatVerifier(&scram.StoredCredentials{
+			KeyFactors: scram.KeyFactors{Salt: string(random(saltBytes)), Iters: ScramIterations},
+			StoredKey:  random(verifierKey), ServerKey: random(verifierKey),
+		}),
 		gate:      newGate(c.Concurrency, max(c.Queue, 0)),
 		verified:  newVerified(c.Remember),
 		users:     newThrottle[guess](patienceForUser, throttleEntries),
@@ -109,6 +132,7 @@ type Stats struct {
 	Tokens     uint64 // let in by token
 	Passwords  uint64 // let in by password, with a computation of argon2id
 	Remembered uint64 // let in by password, without
+	Exchanges  uint64 // let in by SCRAM
 
 	Refused     uint64 // hooks.ErrBadCredentials
 	Throttled   uint64 // hooks.ErrBusy after too many wrong passwords
@@ -120,7 +144,7 @@ type Stats struct {
 func (a *Authenticator) Stats() Stats {
 	c := &a.counts
 	return Stats{
-		Tokens: c.tokens.Load(), Passwords: c.passwords.Load(), Remembered: c.remembered.Load(),
+		Tokens: c.tokens.Load(), Passwords: c.passwords.Load(), Remembered: c.remembered.Load(), Exchanges: c.exchanges.Load(),
 		Refused: c.refused.Load(), Throttled: c.throttled.Load(), Busy: c.busy.Load(), Unavailable: c.unavailable.Load(),
 	}
 }

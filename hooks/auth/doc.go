@@ -1,5 +1,6 @@
 // Package auth is the built-in authenticator: passwords of users and tokens of
-// devices, both sent as the MQTT password.
+// devices, both sent as the MQTT password, and SCRAM-SHA-256 (RFC 5802, RFC 7677)
+// for clients that prove that they know the password without sending it.
 //
 // A token is what devices should use. It is long and random, so a fast hash of
 // it is stored, it needs no protection against guessing, and a login by token is
@@ -11,6 +12,11 @@
 // logins that wait for one, wrong guesses answered with growing delays, and a
 // password that was right is recognised again without the work as long as its hash
 // stays the same. See Config.
+//
+// SCRAM compares with a verifier that is stored beside the hash, whenever a password
+// is set. A password that is older has none, and SCRAM refuses it. The server
+// computes three HMACs for a login, so that there is nothing to bound or remember; a
+// wrong proof counts as a wrong password. It lets in as a password does.
 //
 // Who is refused learns nothing from it. An unknown user, one without a password
 // and a wrong password cost the same reads and the same work, and give the same

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tidings/chat"
+	"tidings/hooks"
 )
 
 // Cheap is a cost that tests can pay.
@@ -22,6 +23,28 @@ func MatchesHash(hash string, password []byte) (bool, error) {
 		return false, err
 	}
 	return h.matches(password), nil
+}
+
+// VerifierOf is NewVerifier with salt and cost.
+func VerifierOf(password, salt []byte, iterations int) (string, error) {
+	return verifierOf(password, salt, iterations)
+}
+
+// ReadVerifier parses a verifier and writes it again.
+func ReadVerifier(s string) (string, error) {
+	c, err := parseVerifier(s)
+	if err != nil {
+		return "", err
+	}
+	return formatVerifier(&c), nil
+}
+
+// MaxScramMessage is the longest message that is read.
+const MaxScramMessage = maxScramMessage
+
+// FixNonce makes the server's part of an exchange's nonce known.
+func FixNonce(x hooks.Exchange, nonce string) {
+	x.(*exchange).nonce = func() string { return nonce }
 }
 
 // HoldGate takes a slot of the gate until the returned function is called.

@@ -21,13 +21,18 @@ func (a *Authenticator) Authenticate(ctx context.Context, l *hooks.Login) (hooks
 		return hooks.Grant{}, hooks.ErrNotMine
 	}
 	g, err := a.authenticate(ctx, l)
+	return g, a.counted(err)
+}
+
+// counted counts a login that ends with err, which it returns.
+func (a *Authenticator) counted(err error) error {
 	switch {
 	case errors.Is(err, hooks.ErrBadCredentials):
 		a.counts.refused.Add(1)
 	case errors.Is(err, hooks.ErrUnavailable):
 		a.counts.unavailable.Add(1)
 	}
-	return g, err
+	return err
 }
 
 func (a *Authenticator) authenticate(ctx context.Context, l *hooks.Login) (hooks.Grant, error) {
@@ -97,16 +102,9 @@ func (a *Authenticator) byToken(ctx context.Context, u chat.User, l *hooks.Login
 // byPassword admits by the user's password, to a device of that name that exists
 // and is not revoked, to a new one, or as a guest.
 func (a *Authenticator) byPassword(ctx context.Context, u chat.User, name string, l *hooks.Login) (hooks.Grant, error) {
-	g := hooks.Grant{User: u.ID, Device: l.Client, ByWord: true, Guest: l.Client == ""}
-	revoked := false
-	if !g.Guest {
-		d, found, err := a.device(ctx, u.ID, l.Client)
-		if err != nil {
-			return hooks.Grant{}, err
-		}
-		if found {
-			g.ID, revoked = d.ID, d.Revoked
-		}
+	g, revoked, err := a.grantByWord(ctx, u.ID, l.Client)
+	if err != nil {
+		return hooks.Grant{}, err
 	}
 	if err := a.checkPassword(ctx, u, name, l); err != nil {
 		return hooks.Grant{}, err
@@ -117,10 +115,26 @@ func (a *Authenticator) byPassword(ctx context.Context, u chat.User, name string
 	return g, nil
 }
 
+// grantByWord is what who knows the password is granted, unless the device is
+// revoked.
+func (a *Authenticator) grantByWord(ctx context.Context, u chat.UserID, client string) (g hooks.Grant, revoked bool, err error) {
+	g = hooks.Grant{User: u, Device: client, ByWord: true, Guest: client == ""}
+	if g.Guest {
+		return g, false, nil
+	}
+	d, found, err := a.device(ctx, u, client)
+	if err != nil {
+		return hooks.Grant{}, false, err
+	}
+	if found {
+		g.ID, revoked = d.ID, d.Revoked
+	}
+	return g, revoked, nil
+}
+
 // checkPassword returns nil if the password is the one of u.
 func (a *Authenticator) checkPassword(ctx context.Context, u chat.User, name string, l *hooks.Login) error {
-	from := network(l.Remote.Addr())
-	who := guess{from, maphash.String(a.seed, name)}
+	who := guess{network(l.Remote.Addr()), maphash.String(a.seed, name)}
 	if done, err := a.withoutWork(u, l.Password, who); done {
 		return err
 	}
@@ -139,10 +153,7 @@ func (a *Authenticator) checkPassword(ctx context.Context, u chat.User, name str
 		h = a.nobody
 	}
 	if !h.matches(l.Password) {
-		a.users.failed(who)
-		if from.IsValid() {
-			a.addresses.failed(from)
-		}
+		a.failed(who)
 		return hooks.ErrBadCredentials
 	}
 	a.verified.add(u.ID, u.Password, l.Password)
@@ -158,11 +169,27 @@ func (a *Authenticator) withoutWork(u chat.User, password []byte, who guess) (do
 		a.counts.remembered.Add(1)
 		return true, nil
 	}
-	if a.users.blocked(who) || a.addresses.blocked(who.from) {
-		a.counts.throttled.Add(1)
+	if a.throttled(who) {
 		return true, hooks.ErrBusy
 	}
 	return false, nil
+}
+
+// throttled tells, and counts, that somebody has guessed too often.
+func (a *Authenticator) throttled(who guess) bool {
+	if a.users.blocked(who) || a.addresses.blocked(who.from) {
+		a.counts.throttled.Add(1)
+		return true
+	}
+	return false
+}
+
+// failed notes a wrong guess.
+func (a *Authenticator) failed(who guess) {
+	a.users.failed(who)
+	if who.from.IsValid() {
+		a.addresses.failed(who.from)
+	}
 }
 
 // network is what counts as one address: an IPv4 address, or the 64 bits of an
