@@ -146,7 +146,7 @@ func (c collector) plugins(g gauges) {
 	}
 	a := c.s.auth.Stats()
 	for outcome, n := range map[string]uint64{
-		"token": a.Tokens, "password": a.Passwords, "remembered": a.Remembered,
+		"token": a.Tokens, "password": a.Passwords, "remembered": a.Remembered, "scram": a.Exchanges,
 		"refused": a.Refused, "throttled": a.Throttled, "busy": a.Busy, "unavailable": a.Unavailable, "paced": c.s.logins.Refused(),
 	} {
 		g.counter("tidings_logins_total", "Logins by what became of them.", n, "outcome", outcome)

@@ -48,8 +48,13 @@ func openParts(cfg *config.Config, log *slog.Logger) (*parts, error) {
 }
 
 func (p *parts) build(cfg *config.Config) (err error) {
+	secret, err := loadSecret(cfg.Data)
+	if err != nil {
+		return err
+	}
 	p.auth, err = auth.New(p.store, auth.Config{
 		NotFound:    storage.ErrNotFound,
+		Secret:      secret,
 		Argon2:      argon2(&cfg.Auth.Argon2),
 		Concurrency: cfg.Auth.Argon2.Concurrency,
 		Queue:       cfg.Auth.Argon2.Queue,
@@ -119,9 +124,17 @@ func zeroIsNone(n int) int {
 	return n
 }
 
-// pace is the authenticator that keeps the rate of logins: what is over it is
+// pace is the authenticator and exchanger that keeps the rate of logins: what is over it is
 // told to come later, before anything is computed or read for it.
 type pace struct{ rate *limits.Logins }
+
+// Begin implements hooks.Exchanger.
+func (p pace) Begin(context.Context, *hooks.Login, string) (hooks.Exchange, error) {
+	if !p.rate.Allow() {
+		return nil, hooks.ErrBusy
+	}
+	return nil, hooks.ErrNotMine
+}
 
 // Authenticate implements hooks.Authenticator.
 func (p pace) Authenticate(context.Context, *hooks.Login) (hooks.Grant, error) {

@@ -64,6 +64,9 @@ only storage/mongo bench/* internal/*: go.mongodb.org/mongo-driver/v2
 # Redis never owns a sequence or a message; whoever needs it goes through the contract of cluster.
 only cluster/* internal/*: github.com/redis/go-redis/v9
 
+# How a login is proved is the authenticator's business; the broker carries the messages.
+only hooks/auth e2e e2e/* internal/*: github.com/xdg-go/scram
+
 # Flags, files and the environment are read by commands only and become the packages' configs there.
 only config cmd/* bench/* internal/*: github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v3 flag
 
