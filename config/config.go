@@ -17,12 +17,16 @@ type Config struct {
 	WriteTimeout      Duration `yaml:"write_timeout" default:"10s" min:"100ms" doc:"Time without any progress after which a connection that does not read is closed. Nothing is lost."`
 	CursorFlush       Duration `yaml:"cursor_flush" default:"200ms" min:"1ms" max:"200ms" doc:"Longest time until an acknowledgement of a device is on disk: what a crash may deliver again."`
 
+	OpenTopics []string `yaml:"open_topics" default:"" doc:"Topic filters of open topics, where plain MQTT holds beside the chats, such as open/#. Their first level is a name, and not u, g or rpc."`
+	Access     []string `yaml:"access" default:"" doc:"Rules about open topics: allow or deny, then a user, *, @group or @group:role, then publish, subscribe or all, then a topic filter with %u for the user and %c for the client identifier. The first that matches decides; what none matches is allowed."`
+
 	Log       Log       `yaml:"log"`
 	Limits    Limits    `yaml:"limits"`
 	Auth      Auth      `yaml:"auth"`
 	KeepAlive KeepAlive `yaml:"keepalive"`
 	WS        WS        `yaml:"ws"`
 	Store     Store     `yaml:"store"`
+	Open      Open      `yaml:"open"`
 }
 
 // Log is what is logged, to standard error.
@@ -86,6 +90,15 @@ type WS struct {
 type Store struct {
 	Cache   Size `yaml:"cache" default:"16MiB" min:"1MiB" doc:"Memory for what was read from disk."`
 	Reserve Size `yaml:"reserve" default:"0" auto:"64MiB, or an eighth of a small disk" doc:"Free disk space below which new messages are refused."`
+}
+
+// Open is what bounds open topics.
+type Open struct {
+	Queue         int    `yaml:"queue" default:"10000" min:"1" doc:"Messages that wait for one session on open topics."`
+	QueuePolicy   string `yaml:"queue_policy" default:"drop_oldest" oneof:"drop_oldest refuse" doc:"What happens to a message for a session whose queue is full: drop_oldest drops and counts what waits longest, refuse refuses the publish."`
+	Retained      int    `yaml:"retained" default:"100000" min:"1" doc:"Retained messages in all."`
+	RetainedBytes Size   `yaml:"retained_bytes" default:"64MiB" min:"1KiB" doc:"Bytes of all retained messages together."`
+	Conformance   string `yaml:"conformance" default:"" doc:"Address of the conformance listener, on loopback only, such as 127.0.0.1:1884: it lets everybody in, and all topics but u/… and g/… are open there. For general MQTT test suites."`
 }
 
 // Default returns the settings without any file, variable or flag.

@@ -125,6 +125,8 @@ func TestEveryKeyInEveryWay(t *testing.T) {
 		"keepalive.min": "31s", "keepalive.max": "31m", "cursor_flush": "100ms", "store.cache": "65MiB", "store.reserve": "65MiB",
 		"auth.argon2.memory": "20MiB", "limits.body": "255KiB", "limits.output_buffer": "255KiB",
 		"limits.bytes_per_second": "9B", "limits.user_bytes_per_second": "9B",
+		"open_topics": "open/#", "access": "deny * all open/a/#", "open.queue_policy": "refuse", "open.retained_bytes": "65MiB",
+		"open.conformance":   "127.0.0.1:7003",
 		"session_expiry_max": "9d", "connect_timeout": "9s", "write_timeout": "9s", "limits.burst": "9s",
 	}
 	for _, k := range config.Keys() {
@@ -218,6 +220,43 @@ func TestProblems(t *testing.T) {
 		{"retention", "retention: 10ms\n", nil, nil, []string{
 			`tidings.yaml:1: retention: "10ms" is not forever, delivered, or a duration of 1s or more such as 30d`,
 		}},
+		{"open topics", "open_topics:\n- open/#\n- u/#\n- ''\n- 'a#'\n", nil, nil, []string{
+			`tidings.yaml:3: open_topics: filter 2: "u/#" is about topics of the platform: u/… cannot be open`,
+			`tidings.yaml:5: open_topics: filter 3: "a#" is not a valid topic filter`,
+		}},
+		{"open topics elsewhere", "open_topics: [open/#, +/x]\n", []string{"TIDINGS_OPEN_TOPICS=open/#, $SYS/#"}, nil, []string{
+			`TIDINGS_OPEN_TOPICS: open_topics: filter 2: "$SYS/#" begins with $, which is for the server's own topics`,
+		}},
+		{
+			"access", "access:\n  - allow alice publish open/#\n  - allow alice write open/#\n  - deny * all #\n", nil, nil, []string{
+				`tidings.yaml:3: access: rule 2: "write" is none of publish, subscribe and all`,
+				`tidings.yaml:4: access: rule 3: the rule has no topic filter; in YAML one that begins with # makes quotes necessary around the rule`,
+			},
+		},
+		{"access as text", "access: allow alice all open/#, permit bob all open/#\n", nil, nil, []string{
+			`tidings.yaml:1: access: rule 2: a rule begins with allow or deny, not with "permit"`,
+		}},
+		{"access as flags", "access: [x]\n", nil, []string{"--access=deny * all open/x", "--access", "deny @team:chief all #"}, []string{
+			`--access: access: rule 2: "chief" in @team:chief is none of the roles member, admin and owner`,
+		}},
+		{"queue policy", "open: {queue_policy: drop, queue: 0}\n", nil, nil, []string{
+			`tidings.yaml:1: open.queue_policy: "drop" is not one of drop_oldest, refuse`, "tidings.yaml:1: open.queue: 0 is less than 1",
+		}},
+		{"conformance off loopback", "open: {conformance: ':1884'}\n", nil, nil, []string{
+			`tidings.yaml:1: open.conformance: ":1884" can be reached from other machines, and this listener lets everybody in: its host must be 127.0.0.1, [::1] or localhost`,
+		}},
+		{"conformance on another host", "", nil, []string{"--open-conformance=example.org:1884"}, []string{
+			`--open-conformance: open.conformance: "example.org:1884" can be reached from other machines, and this listener lets everybody in: its host must be 127.0.0.1, [::1] or localhost`,
+		}},
+		{"conformance nowhere", "open: {conformance: localhost}\n", nil, nil, []string{
+			`tidings.yaml:1: open.conformance: "localhost" is not an address such as 127.0.0.1:1883 or :1883`,
+		}},
+		{"conformance on the address of mqtt", "mqtt: 127.0.0.1:7000\nopen: {conformance: 127.0.0.1:7000}\n", nil, nil, []string{
+			"tidings.yaml:2: open.conformance: is the same address as mqtt",
+		}},
+		{"conformance on the address of http", "http: 127.0.0.1:7000\nopen: {conformance: 127.0.0.1:7000}\n", nil, nil, []string{
+			"tidings.yaml:2: open.conformance: is the same address as http",
+		}},
 		{"no directory", `data: ""`, nil, nil, []string{"tidings.yaml:1: data: the directory has no name"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -258,6 +297,9 @@ func TestGoodFiles(t *testing.T) {
 		"list as text":        "ws:\n  origins: a.example, b.example\n",
 		"numbers":             "node: 7\nlimits:\n  inflight: 7\n  body: 4096\n",
 		"retention":           "retention: delivered\n",
+		"conformance":         "open:\n  conformance: '[::1]:0'\n",
+		"conformance by name": "open:\n  conformance: localhost:1884\n",
+		"conformance, any":    "mqtt: 127.0.0.1:0\nopen:\n  conformance: 127.0.0.1:0\n",
 	} {
 		if _, err := load(t, yaml, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -305,6 +347,47 @@ func TestFlagLists(t *testing.T) {
 	c, err := load(t, "", nil, "--ws-origins=a, b", "--ws-origins=c")
 	if want := []string{"a", "b", "c"}; err != nil || !cmp.Equal(want, c.WS.Origins) {
 		t.Errorf("origins = %q, %v; want %q", c.WS.Origins, err, want)
+	}
+}
+
+// The rules of open topics mean the same in a file, a variable and flags, with what
+// YAML thinks of "@", "%", "*" and "#".
+func TestOpenTopics(t *testing.T) {
+	filters := []string{"open/#", "site/+/x"}
+	access := []string{"allow alice publish open/home/+/set", "deny * subscribe open/secret/#", "allow @team:admin all open/%u/%c/#", "deny * all #"}
+	yaml := "open_topics: [open/#, site/+/x]\naccess:\n"
+	var args []string
+	for _, rule := range access {
+		yaml += "  - '" + rule + "'\n"
+		args = append(args, "--access", rule)
+	}
+	plain := strings.ReplaceAll(strings.ReplaceAll(yaml, "'deny * all #'", "\"deny * all #\""), "'", "")
+	block := "open_topics: open/#, site/+/x\naccess: >-\n  " + strings.Join(access, ",\n  ") + "\n"
+	env := []string{"TIDINGS_OPEN_TOPICS=" + strings.Join(filters, ","), "TIDINGS_ACCESS=" + strings.Join(access, ", ")}
+	for name, way := range map[string]struct {
+		yaml      string
+		env, args []string
+	}{
+		"file":          {yaml: yaml},
+		"without marks": {yaml: plain},
+		"folded text":   {yaml: block},
+		"environment":   {env: env},
+		"flags":         {args: append(args, "--open-topics=open/#,site/+/x")},
+	} {
+		c, err := load(t, way.yaml, way.env, way.args...)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff([][]string{filters, access}, [][]string{c.OpenTopics, c.Access}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestOpenExample(t *testing.T) {
+	c, err := load(t, config.OpenExample, nil)
+	if err != nil || len(c.OpenTopics) != 1 || len(c.Access) != 5 {
+		t.Errorf("%v: %q, %q", err, c.OpenTopics, c.Access)
 	}
 }
 

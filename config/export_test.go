@@ -7,6 +7,9 @@ var (
 	NodeName     = nodeName
 )
 
+// OpenExample is the example of open topics in the document.
+const OpenExample = openExample
+
 // Key is one setting as tests see it.
 type Key struct{ Key, Env, Flag, Doc, Default, Auto string }
 

@@ -116,15 +116,19 @@ func (w walker) value(n, key *yaml.Node, f *field) {
 	case n.Kind == yaml.ScalarNode:
 		w.set(f, w.where(n), n.Value)
 	case n.Kind == yaml.SequenceNode && list:
-		var items []string
+		var items, places []string
 		for _, item := range n.Content {
 			if item = follow(item); item.Kind != yaml.ScalarNode || isNull(item) || strings.Contains(item.Value, ",") {
 				w.problem(item, f.key, "want a list of plain values without commas")
 				return
 			}
 			items = append(items, item.Value)
+			if strings.TrimSpace(item.Value) != "" { // the others are left out of the list
+				places = append(places, w.where(item))
+			}
 		}
 		w.set(f, w.where(n), strings.Join(items, ","))
+		w.items[f.key] = places
 	case list:
 		w.problem(n, f.key, "want a list of plain values")
 	default:

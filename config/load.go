@@ -9,7 +9,8 @@ import (
 // loader collects settings and problems from one source after the other.
 type loader struct {
 	config   Config
-	from     map[string]string // key → place that has set it last
+	from     map[string]string   // key → place that has set it last
+	items    map[string][]string // key of a list → places of its items, where they have their own
 	problems []*Problem
 }
 
@@ -19,7 +20,7 @@ type loader struct {
 // error joins a *Problem for everything that is wrong, and the Config is usable
 // only without one.
 func Load(file string, env []string, flags *pflag.FlagSet) (Config, error) {
-	l := &loader{config: Default(), from: make(map[string]string)}
+	l := &loader{config: Default(), from: make(map[string]string), items: make(map[string][]string)}
 	l.config.Node, l.config.Limits.Packet = "", 0 // what they stand for comes last
 	if file != "" {
 		l.readFile(file)
@@ -34,7 +35,7 @@ func Load(file string, env []string, flags *pflag.FlagSet) (Config, error) {
 	}
 	for _, p := range l.config.problems() {
 		if !bad[p.Key] {
-			p.Where = l.from[p.Key]
+			p.Where = l.place(p)
 			l.problems = append(l.problems, p)
 		}
 	}
@@ -48,6 +49,15 @@ func (l *loader) set(f *field, where, text string) {
 		return
 	}
 	l.from[f.key] = where
+	delete(l.items, f.key)
+}
+
+// place returns where the value stands that a problem is about.
+func (l *loader) place(p *Problem) string {
+	if items := l.items[p.Key]; p.item > 0 && p.item <= len(items) {
+		return items[p.item-1]
+	}
+	return l.from[p.Key]
 }
 
 func (l *loader) problem(where, key, text string) {

@@ -26,6 +26,25 @@ An unknown key and a value that cannot be used are errors: the server names the 
 flag of every one of them, and does not start. An unknown variable that begins with ` + "`TIDINGS_`" + ` gives a warning.
 `
 
+// openIntro stands before openExample.
+const openIntro = `
+## Open topics, an example
+
+Members of the group home may see everything in the house and its admins may write there, the lamps are open to alice as well,
+each device may write below its own client identifier, and what is not named is closed. A rule that has a ` + "` #`" + ` needs quotes.
+
+`
+
+const openExample = `open_topics:
+  - open/#
+access:
+  - allow @home subscribe open/home/#
+  - allow @home:admin publish open/home/#
+  - allow alice publish open/home/+/set
+  - allow * publish open/dev/%c/#
+  - "deny * all #"
+`
+
 // Markdown returns docs/config.md.
 func Markdown() string {
 	var b strings.Builder
@@ -43,6 +62,7 @@ func Markdown() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.key, f.defaultText(), f.typeText(typeName(f.of(&c))), f.doc)
 	}
+	b.WriteString(openIntro + "```yaml\n" + openExample + "```\n")
 	b.WriteString("\n## A file with all defaults\n\n```yaml\n" + defaultsFile() + "```\n")
 	return b.String()
 }

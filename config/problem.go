@@ -10,6 +10,8 @@ type Problem struct {
 	Where string // "tidings.yaml:12", "TIDINGS_LIMITS_BODY", "--limits-body"; "" where it is a default
 	Key   string // of the setting, "" where it is about none
 	Text  string // what is wrong, for people
+
+	item int // which one of a list it is about, from 1; 0 where it is about none
 }
 
 // Error returns place, key and text.

@@ -40,6 +40,7 @@ func (c *Config) problems() []*Problem {
 	check("auth.argon2.memory", c.Auth.Argon2.Memory >= 8*KiB*Size(c.Auth.Argon2.Threads),
 		"%v is less than 8KiB for each of auth.argon2.threads", c.Auth.Argon2.Memory)
 	check("keepalive.max", c.KeepAlive.Max >= c.KeepAlive.Min, "%v is less than keepalive.min, which is %v", c.KeepAlive.Max, c.KeepAlive.Min)
+	ps = append(ps, c.openProblems()...)
 	check("ws.path", strings.HasPrefix(c.WS.Path, "/") && !strings.ContainsAny(c.WS.Path, " ?#{}"), "%q is not a path such as /mqtt", c.WS.Path)
 	return ps
 }
