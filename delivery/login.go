@@ -30,6 +30,12 @@ func (e *Engine) Login(ctx context.Context, l *hooks.Login) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
+	return e.admit(ctx, l, g, revision)
+}
+
+// admit finds or makes the device of a grant. revision is the directory's from
+// before the grant was asked for: what has been revoked since is looked at by Open.
+func (e *Engine) admit(ctx context.Context, l *hooks.Login, g hooks.Grant, revision uint64) (Identity, error) {
 	us, err := e.accounts.withIDs(ctx, []chat.UserID{g.User})
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", hooks.ErrUnavailable, err)
