@@ -104,6 +104,7 @@ func (d *device) connect(ctx context.Context) error {
 		return err
 	}
 	d.client = c
+	d.w.rec.Add(history.Event{Kind: history.Connect, User: d.login.User, Device: d.login.Device, Conn: conn, Clean: d.profile.clean})
 	if d.subscribed && !d.profile.clean && c.ConnAck().SessionPresent {
 		return nil
 	}

@@ -142,6 +142,19 @@ func TestGoodHistoriesPass(t *testing.T) {
 			r.acked("alice", "tab", 2, 3)
 			return r.closeLog()
 		},
+		"acked when the server was dead comes again": func() *tape {
+			r := good()
+			r.events = slices.Insert(r.events, 0, history.Event{Kind: history.Connect, User: "alice", Device: "tab", Conn: 1})
+			at := slices.IndexFunc(r.events, func(e history.Event) bool {
+				return e.Kind == history.Acked && e.Device == "tab" && e.Seq == 3
+			})
+			r.events = slices.Insert(r.events, at, history.Event{Kind: history.Crash, At: r.events[at].At})
+			r.end(history.Cut, "alice", "tab", 1)
+			r.wait(time.Minute)
+			r.deliver("alice", "tab", 2, "bob", "m3", 3)
+			r.acked("alice", "tab", 2, 3)
+			return r.closeLog()
+		},
 		"acked just before a cut comes again": func() *tape {
 			r := good()
 			r.end(history.Cut, "alice", "tab", 1)
@@ -314,6 +327,14 @@ func TestEachViolationIsFound(t *testing.T) {
 			r := good()
 			r.wait(time.Second)
 			r.add(history.Event{Kind: history.Crash})
+			r.deliver("alice", "tab", 2, "bob", "m3", 3)
+			return r.closeLog()
+		}},
+		"again after a crash before the connection": {"I4", "after its PUBACK", func() *tape {
+			r := good()
+			r.events = slices.Insert(r.events, 0, history.Event{Kind: history.Crash}, history.Event{Kind: history.Connect, User: "alice", Device: "tab", Conn: 1})
+			r.wait(time.Second)
+			r.end(history.Cut, "alice", "tab", 1)
 			r.deliver("alice", "tab", 2, "bob", "m3", 3)
 			return r.closeLog()
 		}},

@@ -18,7 +18,7 @@ func (c *checker) checkOrder() {
 	onLink := make(map[link]int)   // → last Deliver
 	newest := make(map[stream]int) // → Deliver of the highest seq
 	acks := make(map[login]map[place]int)
-	ends := c.connectionEnds()
+	ends, begins := c.connectionEnds(), c.connectionBegins()
 	for i, e := range c.events {
 		dev := login{e.User, e.Device}
 		p := place{e.Chat, e.Seq}
@@ -34,7 +34,7 @@ func (c *checker) checkOrder() {
 				c.report("I4", []int{m.first, i}, "%s %s got its own message %s %d", e.User, e.Device, e.Chat, e.Seq)
 			}
 			if a, ok := acks[dev][p]; ok {
-				c.checkAgain(a, i, ends)
+				c.checkAgain(a, i, begins, ends)
 			}
 		case Acked:
 			if acks[dev] == nil {
@@ -87,8 +87,35 @@ func (c *checker) connectionEnds() map[connection]int {
 	return ends
 }
 
+// connectionBegins maps each connection to the event that tells of its start, where the record has one.
+func (c *checker) connectionBegins() map[connection]int {
+	begins := make(map[connection]int)
+	for i, e := range c.events {
+		if e.Kind == Connect {
+			begins[connection{login{e.User, e.Device}, e.Conn}] = i
+		}
+	}
+	return begins
+}
+
+// inVain says whether the PUBACK at a was written on a connection whose server had died by then: what was on its way to
+// the device can be read for a while longer.
+func (c *checker) inVain(a int, begins map[connection]int) bool {
+	ack := c.events[a]
+	begin, known := begins[connection{login{ack.User, ack.Device}, ack.Conn}]
+	if !known {
+		return false
+	}
+	for j := a - 1; j > begin; j-- {
+		if c.events[j].Kind == Crash {
+			return true
+		}
+	}
+	return false
+}
+
 // checkAgain judges a delivery at i of an entry whose PUBACK the device had sent at a.
-func (c *checker) checkAgain(a, i int, ends map[connection]int) {
+func (c *checker) checkAgain(a, i int, begins, ends map[connection]int) {
 	ack, e := c.events[a], c.events[i]
 	if ack.Conn == e.Conn {
 		c.report("I4", []int{a, i}, "%s %s got %s %d again on the connection on which it acked it", e.User, e.Device, e.Chat, e.Seq)
@@ -98,7 +125,7 @@ func (c *checker) checkAgain(a, i int, ends map[connection]int) {
 	if end, ok := ends[connection{login{ack.User, ack.Device}, ack.Conn}]; ok && end > a && end < i && c.events[end].Kind == Cut {
 		excused = c.events[end].At-ack.At <= c.Transit
 	}
-	if !excused && !c.crashSoonAfter(a, i) {
+	if !excused && !c.crashSoonAfter(a, i) && !c.inVain(a, begins) {
 		c.report("I4", []int{a, i}, "%s %s got %s %d again, %v after its PUBACK", e.User, e.Device, e.Chat, e.Seq, (e.At - ack.At).Round(time.Millisecond))
 		return
 	}
