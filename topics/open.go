@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// ErrMalformedShare: a filter that begins with $share/ and is not
+// ErrMalformedShare refuses a filter that begins with $share/ and is not
 // $share/{name}/{filter} with a name of at least one character, without wildcards,
 // and a valid filter [MQTT-4.8.2-1, MQTT-4.8.2-2].
 var ErrMalformedShare = &Refusal{"malformed_filter", "the shared subscription is not $share/{name}/{filter}"}
@@ -122,7 +122,7 @@ func ParseShared(filter string) (share, rest string, ok bool) {
 		return "", "", false
 	}
 	share, rest = cut(name)
-	if share == "" || share == "+" || share == "#" || rest == "" {
+	if share == "" || share == "+" || rest == "" {
 		return "", "", false
 	}
 	return share, rest, true

@@ -205,6 +205,10 @@ func TestAccessWithoutRules(t *testing.T) {
 			t.Error("something is denied")
 		}
 	}
+	// Without roles nobody is in a group.
+	if a := rules(t, "deny @team all #").For("alice", "phone", nil); !a.MayRead([]byte("a")) {
+		t.Error("a rule of a group concerns somebody without roles")
+	}
 	// What only allows is as good as nothing.
 	if a := rules(t, "allow alice all open/#", "deny bob all #", "allow * subscribe #").For("alice", "phone", nil); !cmp.Equal(a, zero, cmp.AllowUnexported(topics.Access{})) {
 		t.Errorf("%+v is left of rules that allow", a)

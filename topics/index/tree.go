@@ -80,17 +80,14 @@ func (t *tree[P]) find(path string) *node[P] {
 func (t *tree[P]) release(n *node[P]) {
 	n.used = false
 	for n != &t.root && !n.used {
-		switch {
-		case n.first == nil:
-			parent := n.parent
-			t.remove(n)
-			n = parent
-		case n.first == n.last:
-			t.merge(n)
-			return
-		default:
+		if n.first != nil {
+			if n.first == n.last {
+				t.merge(n)
+			}
 			return
 		}
+		t.remove(n)
+		n = n.parent
 	}
 }
 
@@ -176,10 +173,8 @@ func (n *node[P]) after(c *node[P]) **node[P] {
 }
 
 func firstLevel(path string) string {
-	if i := strings.IndexByte(path, '/'); i >= 0 {
-		return path[:i]
-	}
-	return path
+	level, _, _ := strings.Cut(path, "/")
+	return level
 }
 
 // common returns how many bytes the whole levels have with which both paths
