@@ -65,21 +65,34 @@ func (c *conn) onPuback(body []byte) byte {
 	return 0
 }
 
-// onPubrec answers a PUBREC: the server sends nothing with QoS 2, so that there is
-// no such delivery.
+// onPubrec takes the first acknowledgement of a QoS 2 delivery and answers it with
+// PUBREL, whose reason code says whether there is such a delivery. A reason code
+// of 0x80 and above ends the delivery without one (MQTT 5, 4.3.3).
 func (c *conn) onPubrec(body []byte, r *round) byte {
 	a, code := c.ack(typePubrec, body)
-	if code != 0 || a.code >= 0x80 {
+	if code != 0 {
 		return code
 	}
-	c.srv.counters.strayAcks.Add(1)
-	c.append(typePubrel, r, func(b []byte) []byte { return c.appendAck(b, typePubrel<<4|2, a.id, codeUnknownPacketID) })
+	refused := a.code >= 0x80
+	known := c.sess.Received(a.id, refused)
+	if refused {
+		return 0
+	}
+	code = codeOK
+	if !known {
+		c.srv.counters.strayAcks.Add(1)
+		code = codeUnknownPacketID
+	}
+	c.append(typePubrel, r, func(b []byte) []byte { return c.appendAck(b, typePubrel<<4|2, a.id, code) })
 	return 0
 }
 
-// onPubcomp takes a PUBCOMP, which answers nothing that the server keeps.
+// onPubcomp takes the last acknowledgement of a QoS 2 delivery.
 func (c *conn) onPubcomp(body []byte) byte {
-	_, code := c.ack(typePubcomp, body)
+	a, code := c.ack(typePubcomp, body)
+	if code == 0 && !c.sess.Completed(a.id) && a.code == codeOK {
+		c.srv.counters.strayAcks.Add(1)
+	}
 	return code
 }
 

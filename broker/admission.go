@@ -12,6 +12,7 @@ type admission struct {
 	fresh   int // without a successful login
 	from    map[netip.Addr]int
 	closing bool
+	drained chan struct{} // closed when none is left that has logged in; nil: nobody waits for that
 }
 
 // Values of conn.admitted.
@@ -82,6 +83,30 @@ func (a *admission) gone(c *conn) {
 		a.lessFreshLocked(c)
 	}
 	delete(a.all, c)
+	a.drainedLocked()
+}
+
+// drain returns the connections that have logged in, and a channel that is closed
+// when there are none any more.
+func (a *admission) drain() (open []*conn, gone <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.all {
+		if c.admitted.Load() == admittedFull {
+			open = append(open, c)
+		}
+	}
+	a.drained = make(chan struct{})
+	gone = a.drained
+	a.drainedLocked()
+	return open, gone
+}
+
+func (a *admission) drainedLocked() {
+	if a.drained != nil && len(a.all) == a.fresh {
+		close(a.drained)
+		a.drained = nil
+	}
 }
 
 // shut refuses new connections from now on and returns those that are open.

@@ -25,6 +25,15 @@ type Config struct {
 	// some clients use aliases unasked and fail with them.
 	TopicAliasMaximum int
 
+	// SharedSubscriptions tells that the engine has open topics, on which there are
+	// shared subscriptions.
+	SharedSubscriptions bool
+
+	// ServerReference is where clients are sent while the server shuts down, as MQTT 5
+	// has it in Server Reference: host names with or without ports, separated by
+	// spaces. "": nowhere, they come back.
+	ServerReference string
+
 	// MaximumSessionExpiry bounds the session expiry interval; 0: no bound.
 	MaximumSessionExpiry time.Duration
 
@@ -105,6 +114,7 @@ func (c *Config) validate() error {
 	check(c.MaximumPacketSize >= 1024 && c.MaximumPacketSize <= maxRemaining, "maximum packet size must be between 1 KiB and 256 MiB")
 	check(c.ReceiveMaximum > 0 && c.ReceiveMaximum <= 65535, "receive maximum must be between 1 and 65535")
 	check(c.TopicAliasMaximum >= 0 && c.TopicAliasMaximum <= 65535, "topic alias maximum must be between 0 and 65535")
+	check(len(c.ServerReference) <= 1024 && validText([]byte(c.ServerReference)), "server reference must be text of up to 1024 bytes")
 	check(c.MinimumKeepAlive <= c.MaximumKeepAlive && c.MaximumKeepAlive <= 65535*time.Second, "keep alive bounds must be ordered and below 65536 s")
 	for name, n := range map[string]int64{
 		"output limit": int64(c.OutputLimit), "maximum connections": int64(c.MaximumConnections),

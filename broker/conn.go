@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"tidings/delivery"
 )
 
@@ -45,6 +47,7 @@ const (
 type round struct {
 	turn    turn
 	publish delivery.Publish // scratch: passing its address on costs no allocation
+	props   []byte           // scratch for the properties of a publish
 	dirty   []*conn          // have output of their own to flush
 	packets [16]uint64
 	bytes   uint64
@@ -60,6 +63,9 @@ func (r *round) flush(s *Server) {
 		r.dirty[i] = nil
 	}
 	r.dirty = r.dirty[:0]
+	if cap(r.props) > maxPooled {
+		r.props = nil
+	}
 	for t, n := range r.packets {
 		if n > 0 {
 			s.counters.packetsIn[t].Add(n)
@@ -87,6 +93,7 @@ type conn struct {
 	remote  netip.AddrPort
 	opened  int64 // coarse time in ms
 	carrier string
+	plain   bool // came by a listener for conformance tests
 
 	// Input half: of the driver's goroutine, or of the job it runs for the connection.
 	state     state
@@ -95,7 +102,7 @@ type conn struct {
 	job       *job
 	held      *buffer // what has been read and not yet consumed
 	skipping  skip
-	aliases   map[uint16][]byte
+	aliases   aliases // that the client has set
 	sess      session
 	ident     delivery.Identity
 	peer      peer
@@ -106,6 +113,7 @@ type conn struct {
 
 	// Fixed at CONNECT; the output half reads them once out.started is set.
 	version     byte
+	aliasLimit  int  // topic aliases that the client may use
 	maxPacket   int  // of the client's, 0: no limit
 	problemInfo bool // reason strings and user properties are wanted
 
@@ -126,8 +134,8 @@ type peer struct {
 	assigned bool
 }
 
-func newConn(s *Server, w wire, remote netip.AddrPort, carrier string) *conn {
-	c := &conn{srv: s, wire: w, remote: remote, carrier: carrier, opened: s.clock.now()}
+func newConn(s *Server, w wire, remote netip.AddrPort, carrier string, plain bool) *conn {
+	c := &conn{srv: s, wire: w, remote: remote, carrier: carrier, plain: plain, opened: s.clock.now(), aliasLimit: s.aliasLimit(plain)}
 	c.lastIn.Store(c.opened)
 	return c
 }
@@ -158,11 +166,29 @@ func (c *conn) endLocked(e ending) bool {
 	}
 	o.ended, o.end = true, e
 	if e.code != 0 && !e.abrupt && o.started && c.version == 5 && !o.dead {
-		b := o.bufferLocked()
-		b.b = appendDisconnect(b.b, e.code)
-		o.packets[typeDisconnect]++
+		c.appendDisconnectLocked(e.code)
 	}
 	return true
+}
+
+// appendDisconnectLocked tells the client why the connection ends, as far as it
+// takes such a packet.
+func (c *conn) appendDisconnectLocked(code byte) {
+	b := c.out.bufferLocked()
+	before := len(b.b)
+	fits := func() bool { return c.maxPacket == 0 || len(b.b)-before <= c.maxPacket }
+	if ref := c.srv.cfg.ServerReference; ref != "" && code == packets.ErrServerShuttingDown.Code {
+		if b.b = appendRedirect(b.b, ref); fits() {
+			c.out.packets[typeDisconnect]++
+			return
+		}
+		b.b = b.b[:before]
+	}
+	if b.b = appendDisconnect(b.b, code); !fits() {
+		b.b = b.b[:before]
+		return
+	}
+	c.out.packets[typeDisconnect]++
 }
 
 // ended tells whether the connection has ended, and why.
@@ -240,13 +266,23 @@ func (c *conn) touch(r *round) {
 // append adds a packet of our own to the output, unless the connection has ended.
 func (c *conn) append(kind byte, r *round, f func(b []byte) []byte) {
 	o := &c.out
+	tooLarge := false
 	o.mu.Lock()
 	if !o.ended && !o.dead {
 		b := o.bufferLocked()
-		b.b = f(b.b)
-		o.packets[kind]++
+		before := len(b.b)
+		if b.b = f(b.b); c.maxPacket > 0 && len(b.b)-before > c.maxPacket {
+			// Most likely a SUBACK of many filters. Nothing of it may be left out.
+			b.b = b.b[:before]
+			tooLarge = c.endLocked(ending{word: "answer_too_large", code: codeImplementation})
+		} else {
+			o.packets[kind]++
+		}
 	}
 	o.mu.Unlock()
+	if tooLarge {
+		c.wire.wake()
+	}
 	if r != nil {
 		c.touch(r)
 	}
@@ -260,5 +296,5 @@ func (c *conn) release() {
 		putBuffer(c.held)
 		c.held = nil
 	}
-	c.aliases = nil
+	c.aliases = aliases{}
 }

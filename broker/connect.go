@@ -22,8 +22,10 @@ type connect struct {
 	password       []byte
 	expiry         uint32 // session expiry interval in seconds; math.MaxUint32: never
 	receiveMaximum uint16 // 0: not given
+	aliasMaximum   int    // topic aliases that the server may use
 	maxPacket      int    // 0: no limit
 	problemInfo    bool
+	responseInfo   bool
 	will           *will
 }
 
@@ -58,8 +60,8 @@ const (
 )
 
 // parseConnect reads a CONNECT. The version is known also where the code is not
-// zero, as soon as the packet has told it.
-func parseConnect(body []byte) (k connect, code byte) {
+// zero, as soon as the packet has told it. plain leaves out our own rules for names.
+func parseConnect(body []byte, plain bool) (k connect, code byte) {
 	s := &scanner{b: body}
 	if k.version, code = s.protocolLevel(); code != 0 {
 		return k, code
@@ -78,7 +80,7 @@ func parseConnect(body []byte) (k connect, code byte) {
 		return k, malformed
 	}
 	if flags&flagWill != 0 {
-		if k.will, code = k.parseWill(s); code != 0 {
+		if k.will, code = k.parseWill(flags, s); code != 0 {
 			return k, code
 		}
 	}
@@ -91,7 +93,7 @@ func parseConnect(body []byte) (k connect, code byte) {
 	if s.bad || len(s.b) > 0 {
 		return k, malformed
 	}
-	return k, k.check()
+	return k, k.check(plain)
 }
 
 // connectFlagsValid tells whether the flags agree with each other
@@ -129,16 +131,21 @@ func (k *connect) properties(s *scanner) byte {
 	}
 	k.expiry = p.sessionExpiry
 	k.receiveMaximum = p.receiveMaximum
+	k.aliasMaximum = int(p.aliasMaximum)
 	k.maxPacket = int(min(p.maximumPacket, maxRemaining+5))
 	k.problemInfo = !p.has(packets.PropRequestProblemInfo) || p.problemInfo == 1
+	k.responseInfo = p.responseInfo == 1
 	return 0
 }
 
-// check applies our own rules for names. It also takes off what some libraries
-// append to the user name.
-func (k *connect) check() byte {
+// check applies the rules for names: MQTT's, and unless plain is set our own. It
+// also takes off what some libraries append to the user name.
+func (k *connect) check(plain bool) byte {
 	if k.client == "" && k.version == 4 && !k.clean { // [MQTT-3.1.3-8]
 		return codeClientIdentifier
+	}
+	if plain {
+		return 0
 	}
 	if k.client != "" && !topics.ValidClient(k.client) {
 		return codeClientIdentifier
@@ -152,14 +159,19 @@ func (k *connect) check() byte {
 
 // keepAliveOf returns for how long a client may be silent, zero for ever, and what
 // an MQTT 5 client is told as Server Keep Alive, zero if its own keep alive holds.
-func (s *Server) keepAliveOf(k *connect) (patience time.Duration, told uint16) {
+func (c *conn) keepAliveOf(k *connect) (patience time.Duration, told uint16) {
 	ka := time.Duration(k.keepAlive) * time.Second
 	if k.version == 5 {
+		least, most := c.srv.cfg.MinimumKeepAlive, c.srv.cfg.MaximumKeepAlive
+		if c.plain {
+			least = plainKeepAlive
+			most = max(most, least)
+		}
 		want := ka
 		if want == 0 {
-			want = s.cfg.MaximumKeepAlive
+			want = most
 		}
-		want = min(max(want, s.cfg.MinimumKeepAlive), s.cfg.MaximumKeepAlive)
+		want = min(max(want, least), most)
 		if want != ka {
 			told = uint16(want / time.Second)
 		}
@@ -171,9 +183,13 @@ func (s *Server) keepAliveOf(k *connect) (patience time.Duration, told uint16) {
 // onConnect takes CONNECT: what is malformed or not acceptable is answered at
 // once, the login is a job.
 func (c *conn) onConnect(body []byte) byte {
-	k, code := parseConnect(body)
+	k, code := parseConnect(body, c.plain)
 	if k.version == 5 || k.version == 4 {
 		c.version, c.maxPacket, c.problemInfo = k.version, k.maxPacket, k.problemInfo
+		c.out.aliases.limit = min(k.aliasMaximum, maxOutAliases)
+	}
+	if code == 0 && c.srv.draining.Load() {
+		code = packets.ErrUseAnotherServer.Code
 	}
 	if code != 0 {
 		c.refuseConnect(k.version, code)
@@ -192,7 +208,11 @@ func (c *conn) refuseConnect(version, code byte) {
 	c.out.mu.Lock()
 	if !c.out.ended {
 		b := c.out.bufferLocked()
-		b.b = appendRefusedConnack(b.b, version, code)
+		before := len(b.b)
+		b.b = appendRefusedConnack(b.b, version, code, c.srv.cfg.ServerReference)
+		if c.maxPacket > 0 && len(b.b)-before > c.maxPacket { // [MQTT-3.1.2-24]
+			b.b = b.b[:before]
+		}
 		c.out.packets[typeConnack]++
 		c.endLocked(ending{word: word}) // started is not set: no DISCONNECT follows
 	}
@@ -218,8 +238,12 @@ func connectWord(code byte) string {
 		return "not_authorized"
 	case packets.ErrBadAuthenticationMethod.Code:
 		return "bad_auth_method"
-	case codeTopicName:
+	case codeTopicName, packets.ErrPayloadFormatInvalid.Code:
 		return "bad_will"
+	case codePacketTooLarge:
+		return "packet_too_large"
+	case packets.ErrUseAnotherServer.Code:
+		return "shutdown"
 	case packets.ErrQuotaExceeded.Code:
 		return "quota"
 	case packets.ErrConnectionRateExceeded.Code:

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"tidings/broker"
 	"tidings/delivery"
@@ -35,7 +36,7 @@ var badConnects = []struct{ name, send, want string }{
 	{"3.1.1 client identifier not ASCII", "10 11 00 04 4d 51 54 54 04 82 00 3c 00 02 c3 a4 00 01 61", "20020002"},
 	{"3.1.1 without a user name", "10 0d 00 04 4d 51 54 54 04 02 00 3c 00 01 61", "20020004"},
 	{"3.1.1 user name not UTF-8", "10 10 00 04 4d 51 54 54 04 82 00 3c 00 01 61 00 01 ff", ""},
-	{"3.1.1 will topic that is no message's", "10 14 00 04 4d 51 54 54 04 86 00 3c 00 01 61 00 01 78 00 00 00 01 61", "20020005"},
+	{"3.1.1 will topic with a wildcard", "10 17 00 04 4d 51 54 54 04 86 00 3c 00 01 61 00 03 75 2f 2b 00 00 00 01 61", "20020005"},
 	{"5 reserved flag", "10 0e 00 04 4d 51 54 54 05 03 00 3c 00 00 01 61", "2003008100"},
 	{"5 properties missing", "10 0a 00 04 4d 51 54 54 05 02 00 3c", "2003008100"},
 	{"5 receive maximum 0", "10 11 00 04 4d 51 54 54 05 02 00 3c 03 21 00 00 00 01 61", "2003008200"},
@@ -50,6 +51,9 @@ var badConnects = []struct{ name, send, want string }{
 	{"5 without a user name", "10 0e 00 04 4d 51 54 54 05 02 00 3c 00 00 01 61", "2003008600"},
 	{"5 user name that nobody can have", "10 11 00 04 4d 51 54 54 05 82 00 3c 00 00 01 61 00 01 41", "2003008600"},
 	{"5 will topic with a wildcard", "10 18 00 04 4d 51 54 54 05 86 00 3c 00 00 01 61 00 00 03 75 2f 2b 00 00 00 01 61", "2003009000"},
+	{"5 will payload not UTF-8, as it says", "10 19 00 04 4d 51 54 54 05 86 00 3c 00 00 01 61 02 01 01 00 01 78 00 01 ff 00 01 61", "2003009900"},
+	{"5 will response topic with a wildcard", "10 1b 00 04 4d 51 54 54 05 86 00 3c 00 00 01 61 04 08 00 01 23 00 01 78 00 01 79 00 01 61", "2003008200"},
+	{"5 takes no CONNACK of that size", "10 15 00 04 4d 51 54 54 05 02 00 3c 05 27 00 00 00 04 00 03 61 62 63", ""},
 	{"5 will property twice", "10 19 00 04 4d 51 54 54 05 86 00 3c 00 00 01 61 04 01 00 01 00 00 01 78 00 00 00 01 61", "2003008200"},
 }
 
@@ -117,15 +121,19 @@ func TestConnackTellsTheLimits(t *testing.T) {
 	p := c.ConnAck().Props
 	for id, want := range map[byte]uint32{
 		mqttest.PropReceiveMaximum: 1024, mqttest.PropMaximumPacketSize: 640 << 10, mqttest.PropTopicAliasMaximum: 7,
-		mqttest.PropRetainAvailable: 1, mqttest.PropWildcardAvailable: 1, mqttest.PropSubscriptionAvailable: 1,
 		mqttest.PropSharedAvailable: 0, mqttest.PropServerKeepAlive: 30,
 	} {
 		if got, ok := p.Number(id); !ok || got != want {
 			t.Errorf("property %#x: %d %v, want %d", id, got, ok, want)
 		}
 	}
-	if _, ok := p.Number(mqttest.PropMaximumQoS); ok {
-		t.Error("Maximum QoS must be absent")
+	for _, id := range []byte{mqttest.PropMaximumQoS, mqttest.PropRetainAvailable, mqttest.PropWildcardAvailable, mqttest.PropSubscriptionAvailable, mqttest.PropSessionExpiry} {
+		if n, ok := p.Number(id); ok {
+			t.Errorf("property %#x is %d, where the default holds", id, n)
+		}
+	}
+	if info, ok := p.Strings[mqttest.PropResponseInfo]; ok {
+		t.Errorf("response information %q, which nobody has asked for", info)
 	}
 	if id := p.Strings[mqttest.PropAssignedClientID]; !strings.HasPrefix(id, "guest-") {
 		t.Errorf("assigned client identifier %q", id)
@@ -150,6 +158,64 @@ func TestSameDeviceTwice(t *testing.T) {
 		}
 		if err := second.Ping(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// Shows MQTT5-3.1.2-28.
+func TestConnackTellsWhatIsAskedFor(t *testing.T) {
+	s := serve(t, mode{version: mqttest.V5}, broker.Config{SharedSubscriptions: true, MaximumSessionExpiry: time.Hour}, newFakeEngine(), &fakeRPC{})
+	ask := func(n uint32, change func(o *mqttest.Options)) mqttest.Properties {
+		return s.dial("alice", "phone", func(o *mqttest.Options) {
+			o.Props = (&mqttest.Properties{}).SetNumber(mqttest.PropRequestResponseInfo, n)
+			o.SessionExpiry = 7200
+			change(o)
+		}).ConnAck().Props
+	}
+	p := ask(1, func(*mqttest.Options) {})
+	if got := p.Strings[mqttest.PropResponseInfo]; got != "u/alice/rpc/" {
+		t.Errorf("response information %q", got)
+	}
+	if n, ok := p.Number(mqttest.PropSharedAvailable); ok {
+		t.Errorf("shared subscriptions available: %d", n)
+	}
+	if n, _ := p.Number(mqttest.PropSessionExpiry); n != 3600 {
+		t.Errorf("session expiry interval %d", n)
+	}
+	for name, q := range map[string]mqttest.Properties{
+		"said no":       ask(0, func(*mqttest.Options) {}),
+		"has no room":   ask(1, func(o *mqttest.Options) { o.MaxPacketSize = 30 }),
+		"did not speak": s.dial("alice", "phone").ConnAck().Props,
+	} {
+		if got, ok := q.Strings[mqttest.PropResponseInfo]; ok {
+			t.Errorf("a client that %s gets response information %q", name, got)
+		}
+	}
+	_, err := s.tryDial("alice", "phone", func(o *mqttest.Options) { o.MaxPacketSize = 12 })
+	if r, ok := errors.AsType[*mqttest.Refused](err); !ok || r.ConnAck.Code != 0x95 {
+		t.Errorf("a client that does not take the limits: %v", err)
+	}
+}
+
+func TestAnswerOverTheClientsMaximumPacketSizeEndsTheConnection(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		if m.version == mqttest.V311 {
+			return
+		}
+		s := serve(t, m, broker.Config{}, newFakeEngine(), nil)
+		c := s.raw()
+		c.login(mqttest.Options{Version: m.version, ClientID: "c", User: "alice", Password: "alice", Clean: true, MaxPacketSize: 30})
+		subs := make([]mqttest.Subscription, 26)
+		for i := range subs {
+			subs[i].Filter = "u/alice"
+		}
+		c.send(mqttest.AppendSubscribe(nil, m.version, 1, nil, subs[:25]), 0)
+		if first, body := c.packet(); first != 0x90 || len(body) != 28 {
+			t.Errorf("%#x %x", first, body)
+		}
+		c.send(mqttest.AppendSubscribe(nil, m.version, 1, nil, subs), 0)
+		if got := c.rest(); got != "e0028300" {
+			t.Errorf("answered %s", got)
 		}
 	})
 }

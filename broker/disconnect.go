@@ -58,7 +58,7 @@ func (c *conn) disconnectV5(body []byte) (code, reason byte) {
 		if c.expiry == 0 && p.sessionExpiry != 0 { // (MQTT 5, 3.14.2.2.2)
 			return code, protocolError
 		}
-		c.expiry = c.srv.boundExpiry(p.sessionExpiry)
+		c.expiry = c.boundExpiry(p.sessionExpiry)
 	}
 	return code, 0
 }
@@ -85,19 +85,9 @@ func (c *conn) finish() {
 func (c *conn) closeSession(e ending) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.srv.ctx), c.srv.cfg.RequestTimeout)
 	defer cancel()
-	var last []byte // of the will, for the device's next connection
-	if c.will != nil {
-		// A device that has come back, and a server that goes, are no reason for a will.
-		if e.word != "taken_over" && e.word != "shutdown" {
-			// Before Close: the device's next connection, which takes it back, waits for that.
-			delay := min(c.will.delay, c.expiry) // the end of the session ends the delay [MQTT-3.1.3-9]
-			c.srv.wills.send(c.device(), c.ident, c.will, time.Duration(delay)*time.Second)
-		}
-		if e.word == "shutdown" || c.will.delay > 0 {
-			last = keep(c.will)
-		}
-	}
-	if e.word != "taken_over" && (last != nil || c.saved) {
+	// Before Close, for which the device's next connection waits.
+	last := c.lastWill(ctx, e)
+	if e.word != "taken_over" && (last != nil || c.saved) { // else the next connection keeps its own
 		if err := c.sess.SaveCarrier(ctx, last); err != nil {
 			c.log().Warn("session state not saved", "error", err)
 		}
@@ -107,4 +97,37 @@ func (c *conn) closeSession(e ending) {
 		how.KeepFor = time.Duration(c.expiry) * time.Second
 	}
 	c.sess.Close(ctx, how)
+}
+
+// lastWill does with the connection's will what its end asks for, and returns what
+// is to be kept of it: the will stays in the store until it has been sent, so that
+// no crash in between loses it.
+func (c *conn) lastWill(ctx context.Context, e ending) []byte {
+	if c.will == nil {
+		return nil
+	}
+	delay := c.will.delayWithin(c.expiry)
+	kept := keep(c.will, delay)
+	switch {
+	case e.word == "shutdown": // no reason for a will: the devices come back to the next start, or do not
+		return kept
+	case e.word == "taken_over" && isChat(c.will.topic): // a device that has come back has nothing to say to people
+		return nil
+	case delay == 0:
+		if c.srv.post(ctx, c.ident, c.will) {
+			return nil
+		}
+		return kept
+	}
+	m := &waitingWill{device: c.device(), from: c.ident, will: c.will, kept: kept}
+	if c.device().device == 0 {
+		m.kept = nil // nothing is kept for guests
+	}
+	if !c.srv.wills.wait(m, time.Duration(delay)*time.Second) {
+		c.srv.counters.willsHurried.Add(1)
+		if c.srv.post(ctx, c.ident, c.will) {
+			return nil
+		}
+	}
+	return kept
 }

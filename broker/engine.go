@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"net/netip"
 
 	"tidings/delivery"
 	"tidings/hooks"
@@ -11,9 +12,13 @@ import (
 // are interfaces for the sake of tests that speak about the wire alone.
 type engine interface {
 	Login(ctx context.Context, l *hooks.Login) (delivery.Identity, error)
+	EnterOpen(ctx context.Context, client string, remote netip.AddrPort) (delivery.Identity, error)
+	IsOpen(id delivery.Identity, topic []byte) bool
 	Open(ctx context.Context, id delivery.Identity, o delivery.OpenOptions) (session, delivery.OpenInfo, error)
 	NewTurn() turn
 	Post(ctx context.Context, from delivery.Identity, p *delivery.Publish, cid string) error
+	Kept(ctx context.Context, f func(delivery.KeptSession)) error
+	ForgetCarrier(ctx context.Context, id delivery.Identity, carrier []byte) error
 }
 
 type session interface {

@@ -28,7 +28,7 @@ func (s *Server) ServeConnForTest(nc net.Conn) {
 		nc.Close()
 		return
 	}
-	if w := s.newNetWire(nc, "test"); w != nil {
+	if w := s.newNetWire(nc, "test", false); w != nil {
 		w.serve()
 	}
 }
@@ -57,7 +57,7 @@ func NewInputForTest(tb testing.TB, version byte) *InputForTest {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := newConn(s, stillWire{}, netip.AddrPort{}, "test")
+	c := newConn(s, stillWire{}, netip.AddrPort{}, "test", false)
 	c.state, c.version, c.problemInfo = stateOpen, version, true
 	c.out.started = true
 	c.sess = stillSession{}
@@ -85,7 +85,9 @@ func (i *InputForTest) Discard() {
 
 type stillSession struct{ session }
 
-func (stillSession) Ack(uint16, bool) bool { return true }
+func (stillSession) Ack(uint16, bool) bool      { return true }
+func (stillSession) Received(uint16, bool) bool { return true }
+func (stillSession) Completed(uint16) bool      { return true }
 
 type stillTurn struct{}
 
@@ -101,7 +103,7 @@ func FeedForTest(tb testing.TB, e EngineForTest, pieces [][]byte) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := newConn(s, stillWire{}, netip.AddrPort{}, "test")
+	c := newConn(s, stillWire{}, netip.AddrPort{}, "test", false)
 	r := &round{turn: e.NewTurn()}
 	settle := func() {
 		r.turn.Commit()

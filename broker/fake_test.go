@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +17,8 @@ import (
 
 // fakeEngine stands in for package delivery where a test is about the wire. Its
 // users are all those whose password is their name; everything that is published
-// to u/… and g/… is delivered to every session that subscribes to it.
+// to u/… and g/… is delivered to every session that subscribes to it. Topics below
+// open/ are open ones.
 type fakeEngine struct {
 	login func(l *hooks.Login) error                  // nil: the rule above
 	judge func(p *delivery.Publish) *delivery.Refusal // nil: everything is accepted
@@ -24,6 +26,8 @@ type fakeEngine struct {
 	panic func(p *delivery.Publish)                   // called in Turn.Publish
 	eager bool                                        // publishes are answered before Turn.Publish returns
 	subs  func(s delivery.Subscription) *delivery.Refusal
+	post  func(p *delivery.Publish) error // nil: all is taken
+	kept  []delivery.KeptSession          // at the start
 
 	mu       sync.Mutex
 	sessions map[string]*fakeSession // by user and device
@@ -32,6 +36,8 @@ type fakeEngine struct {
 	until    map[string]time.Time // end of the kept session
 	closed   []delivery.CloseHow
 	posts    []post
+	posted   []delivery.Publish // the same, whole
+	forgot   []string           // carrier state by ForgetCarrier
 	held     [][]fakePublish
 	seq      uint64
 }
@@ -58,6 +64,7 @@ type fakeSession struct {
 	subs     []delivery.Subscription
 	tag      uint16
 	acks     []uint16
+	twice    map[uint16]bool // deliveries of QoS 2 in flight, and whether PUBREC has come
 	writable int
 	fed      int
 	started  bool
@@ -110,9 +117,46 @@ func (e *fakeEngine) Open(ctx context.Context, id delivery.Identity, o delivery.
 
 func (e *fakeEngine) NewTurn() broker.TurnForTest { return &fakeTurn{e: e} }
 
+func (e *fakeEngine) EnterOpen(_ context.Context, client string, _ netip.AddrPort) (delivery.Identity, error) {
+	actor := hooks.Actor{User: 1000, UserName: "conformance", Device: chat.DeviceID(1000 + len(client)), DeviceName: client}
+	return delivery.Identity{Actor: actor, Open: true}, nil
+}
+
+func (e *fakeEngine) IsOpen(id delivery.Identity, topic []byte) bool {
+	return isOpen(id, string(topic))
+}
+
+func isOpen(id delivery.Identity, topic string) bool {
+	if id.Open {
+		first, _, _ := strings.Cut(topic, "/")
+		return first != "u" && first != "g"
+	}
+	return strings.HasPrefix(topic, "open/")
+}
+
+func (e *fakeEngine) Kept(_ context.Context, f func(delivery.KeptSession)) error {
+	for _, k := range e.kept {
+		f(k)
+	}
+	return nil
+}
+
+func (e *fakeEngine) ForgetCarrier(_ context.Context, _ delivery.Identity, carrier []byte) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.forgot = append(e.forgot, string(carrier))
+	return nil
+}
+
 func (e *fakeEngine) Post(_ context.Context, from delivery.Identity, p *delivery.Publish, cid string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.post != nil {
+		if err := e.post(p); err != nil {
+			return err
+		}
+	}
+	e.posted = append(e.posted, *p)
 	e.posts = append(e.posts, post{string(p.Topic), string(p.Payload), cid, from.Actor.UserName})
 	return nil
 }
@@ -144,6 +188,9 @@ type fakePublish struct {
 	s       *fakeSession
 	topic   string
 	payload string
+	props   []byte // of open topics
+	expiry  uint32
+	retain  bool
 	a       delivery.Answer
 }
 
@@ -152,7 +199,11 @@ func (t *fakeTurn) Publish(s broker.SessionForTest, p *delivery.Publish) {
 		t.e.panic(p)
 	}
 	f := fakePublish{s: s.(*fakeSession), topic: string(p.Topic), payload: string(p.Payload), a: delivery.Answer{PacketID: p.PacketID, QoS: p.QoS}}
-	if !strings.HasPrefix(f.topic, "u/") && !strings.HasPrefix(f.topic, "g/") {
+	if isOpen(f.s.id, f.topic) {
+		f.props, f.expiry, f.retain = append([]byte(nil), p.Props...), p.Expiry, p.Retain
+	} else if f.s.id.Open {
+		f.a.Refusal = &delivery.Refusal{Code: delivery.CodeNotAllowed}
+	} else if !strings.HasPrefix(f.topic, "u/") && !strings.HasPrefix(f.topic, "g/") {
 		f.a.Refusal = &delivery.Refusal{Code: delivery.CodeUnknownTopic}
 	} else if t.e.judge != nil {
 		f.a.Refusal = t.e.judge(p)
@@ -223,7 +274,7 @@ func (e *fakeEngine) route(batch []fakePublish) {
 		f.s.o.Link.Answer(&f.a)
 		f.s.mu.Unlock()
 		if f.a.Refusal == nil && f.topic != "" {
-			e.each(func(s *fakeSession) { s.deliver(f.topic, f.payload) })
+			e.each(func(s *fakeSession) { s.receive(f) })
 		}
 	}
 	for i := range batch {
@@ -241,13 +292,54 @@ func (s *fakeSession) want(topic string) *delivery.Want {
 			if w == nil {
 				w = &delivery.Want{}
 			}
-			w.QoS = max(w.QoS, min(sub.QoS, 1))
+			w.QoS = max(w.QoS, s.grant(sub))
 			if sub.ID > 0 {
 				w.IDs = append(w.IDs, sub.ID)
 			}
 		}
 	}
 	return w
+}
+
+// grant is the highest QoS of a subscription's deliveries.
+func (s *fakeSession) grant(sub delivery.Subscription) byte {
+	if isOpen(s.id, sub.Filter) {
+		return sub.QoS
+	}
+	return min(sub.QoS, 1)
+}
+
+// receive sends a publish if the session subscribes to its topic.
+func (s *fakeSession) receive(f *fakePublish) {
+	if !isOpen(f.s.id, f.topic) {
+		s.deliver(f.topic, f.payload)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.want(f.topic)
+	if w == nil || !s.started {
+		return
+	}
+	s.send(&delivery.Delivery{
+		Topic: []byte(f.topic), Payload: []byte(f.payload), QoS: min(w.QoS, f.a.QoS), Filters: w.IDs, Ordinary: true,
+		Props: f.props, Expiry: f.expiry, Retain: f.retain,
+	})
+}
+
+// send gives a delivery its tag and hands it to the link. mu is held.
+func (s *fakeSession) send(d *delivery.Delivery) delivery.DeliverResult {
+	if d.QoS > 0 {
+		s.tag++
+		d.Tag = s.tag
+	}
+	if d.QoS == 2 {
+		if s.twice == nil {
+			s.twice = make(map[uint16]bool)
+		}
+		s.twice[d.Tag] = false
+	}
+	return s.o.Link.Deliver(d)
 }
 
 // deliver sends one message if the session subscribes to its topic.
@@ -258,12 +350,7 @@ func (s *fakeSession) deliver(topic, payload string) delivery.DeliverResult {
 	if w == nil || !s.started {
 		return delivery.Delivered
 	}
-	d := delivery.Delivery{Topic: []byte(topic), Payload: []byte(payload), ReplyTo: []byte(topic), QoS: w.QoS, Filters: w.IDs, Ordinary: true}
-	if d.QoS > 0 {
-		s.tag++
-		d.Tag = s.tag
-	}
-	return s.o.Link.Deliver(&d)
+	return s.send(&delivery.Delivery{Topic: []byte(topic), Payload: []byte(payload), ReplyTo: []byte(topic), QoS: w.QoS, Filters: w.IDs, Ordinary: true})
 }
 
 func (s *fakeSession) Start() {
@@ -277,7 +364,7 @@ func (s *fakeSession) Subscribe(_ context.Context, subs []delivery.Subscription)
 	defer s.mu.Unlock()
 	out := make([]delivery.Granted, len(subs))
 	for i, sub := range subs {
-		if _, err := topics.ParseFilter(sub.Filter, s.id.Actor.UserName); err != nil {
+		if _, err := topics.ParseFilter(sub.Filter, s.id.Actor.UserName); err != nil && !isOpen(s.id, sub.Filter) {
 			r, _ := errors.AsType[*topics.Refusal](err)
 			out[i].Refusal = &delivery.Refusal{Code: r.Code}
 			continue
@@ -287,7 +374,7 @@ func (s *fakeSession) Subscribe(_ context.Context, subs []delivery.Subscription)
 				continue
 			}
 		}
-		out[i].QoS = min(sub.QoS, 1)
+		out[i].QoS = s.grant(sub)
 		s.subs = append(s.subs, sub)
 	}
 	return out, nil
@@ -328,8 +415,29 @@ func (s *fakeSession) SaveCarrier(_ context.Context, b []byte) error {
 	return nil
 }
 
-func (s *fakeSession) Received(uint16, bool) bool { return false }
-func (s *fakeSession) Completed(uint16) bool      { return false }
+func (s *fakeSession) Received(tag uint16, refused bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.twice[tag]; !known {
+		return false
+	}
+	if refused {
+		delete(s.twice, tag)
+		return false
+	}
+	s.twice[tag] = true
+	return true
+}
+
+func (s *fakeSession) Completed(tag uint16) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	released := s.twice[tag]
+	if released {
+		delete(s.twice, tag)
+	}
+	return released
+}
 
 func (s *fakeSession) Ack(tag uint16, _ bool) bool {
 	s.mu.Lock()

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"tidings/topics"
 )
 
@@ -29,6 +31,10 @@ const (
 
 	// maxConnect is the largest packet, header included, before the login.
 	maxConnect = 64 << 10
+
+	// maxPlainConnect is the same where the five fields of CONNECT may be as long as
+	// MQTT has them.
+	maxPlainConnect = 6 * 64 << 10
 
 	// maxSkipped is the largest PUBLISH that an MQTT 3.1.1 connection survives.
 	maxSkipped = 16 << 20
@@ -66,6 +72,9 @@ func (c *conn) missing(b []byte) int {
 func (c *conn) sizeLimit() int {
 	if c.state == stateOpen {
 		return c.srv.cfg.MaximumPacketSize
+	}
+	if c.plain {
+		return maxPlainConnect
 	}
 	return maxConnect
 }
@@ -150,6 +159,8 @@ func (c *conn) fail(code byte) {
 		word = "packet_too_large"
 	case codeReceiveMaximum:
 		word = "receive_maximum"
+	case packets.ErrQuotaExceeded.Code:
+		word = "quota"
 	}
 	c.end(ending{word: word, code: code})
 	c.state = stateClosed

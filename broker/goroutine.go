@@ -27,9 +27,9 @@ type netWire struct {
 
 // newNetWire returns the driver of a network connection, or nil, with the
 // connection closed, if it is refused.
-func (s *Server) newNetWire(nc net.Conn, carrier string) *netWire {
+func (s *Server) newNetWire(nc net.Conn, carrier string, plain bool) *netWire {
 	w := &netWire{srv: s, conn: nc, resume: make(chan struct{}, 1), written: make(chan struct{}, 1), try: nonBlocking(nc)}
-	w.c = newConn(s, w, addrPort(nc.RemoteAddr()), carrier)
+	w.c = newConn(s, w, addrPort(nc.RemoteAddr()), carrier, plain)
 	if !s.register(w.c) {
 		nc.Close()
 		return nil

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"encoding/binary"
 	"strconv"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -22,8 +21,8 @@ func (c *conn) Deliver(d *delivery.Delivery) delivery.DeliverResult {
 	if o.ended || o.dead {
 		return delivery.Closed
 	}
-	propsLen, remaining := c.deliverySize(d)
-	if c.maxPacket > 0 && 1+varintLen(remaining)+remaining > c.maxPacket {
+	f, fits := c.formLocked(d)
+	if !fits {
 		return delivery.TooLarge
 	}
 	if o.pendingLocked() >= c.srv.cfg.OutputLimit {
@@ -31,7 +30,7 @@ func (c *conn) Deliver(d *delivery.Delivery) delivery.DeliverResult {
 		return delivery.NoRoom
 	}
 	b := o.bufferLocked()
-	b.b = c.appendDelivery(b.b, d, propsLen, remaining)
+	b.b = c.appendDeliveryLocked(b.b, d, f)
 	o.packets[typePublish]++
 	return delivery.Delivered
 }
@@ -54,61 +53,6 @@ func (c *conn) Release(tag uint16) delivery.DeliverResult {
 	return delivery.Delivered
 }
 
-// deliverySize is the length of a PUBLISH's properties and its remaining length.
-func (c *conn) deliverySize(d *delivery.Delivery) (propsLen, remaining int) {
-	remaining = 2 + len(d.Topic) + len(d.Payload)
-	if d.QoS > 0 {
-		remaining += 2
-	}
-	if c.version == 5 {
-		propsLen = deliveryPropsLen(d)
-		remaining += varintLen(propsLen) + propsLen
-	}
-	return propsLen, remaining
-}
-
-func deliveryPropsLen(d *delivery.Delivery) int {
-	n := 0
-	if d.Expiry > 0 {
-		n += 1 + 4
-	}
-	if d.ReplyTo != nil {
-		n += 1 + 2 + len(d.ReplyTo)
-	}
-	for _, id := range d.Filters {
-		n += 1 + varintLen(int(id))
-	}
-	return n
-}
-
-func (c *conn) appendDelivery(b []byte, d *delivery.Delivery, propsLen, remaining int) []byte {
-	first := byte(typePublish<<4) | d.QoS<<1
-	if d.Dup {
-		first |= 8
-	}
-	if d.Retain {
-		first |= 1
-	}
-	b = appendVarint(append(b, first), remaining)
-	b = appendString(b, d.Topic)
-	if d.QoS > 0 {
-		b = binary.BigEndian.AppendUint16(b, d.Tag)
-	}
-	if c.version == 5 {
-		b = appendVarint(b, propsLen)
-		if d.Expiry > 0 {
-			b = binary.BigEndian.AppendUint32(append(b, packets.PropMessageExpiryInterval), d.Expiry)
-		}
-		if d.ReplyTo != nil {
-			b = appendString(append(b, packets.PropResponseTopic), d.ReplyTo)
-		}
-		for _, id := range d.Filters {
-			b = appendVarint(append(b, packets.PropSubscriptionIdentifier), int(id))
-		}
-	}
-	return append(b, d.Payload...)
-}
-
 // Answer appends the acknowledgement of a publish, and the message on
 // u/{me}/sent before it where one is due.
 func (c *conn) Answer(a *delivery.Answer) {
@@ -127,7 +71,7 @@ func (c *conn) Answer(a *delivery.Answer) {
 		}
 		b := o.bufferLocked()
 		if a.Sent != nil && (a.Refusal != nil || a.Seq > 0) {
-			b.b = c.appendSent(b.b, a)
+			b.b = c.appendSentLocked(b.b, a)
 		}
 		switch a.QoS {
 		case 1:
@@ -196,21 +140,21 @@ func appendDecimal(b []byte, n int64) []byte {
 	return b
 }
 
-// appendSent appends the message on u/{me}/sent that tells the outcome of a
+// appendSentLocked appends the message on u/{me}/sent that tells the outcome of a
 // publish. It is left out where it does not fit the client's Maximum Packet Size.
-func (c *conn) appendSent(b []byte, a *delivery.Answer) []byte {
+func (c *conn) appendSentLocked(b []byte, a *delivery.Answer) []byte {
 	payload := getBuffer()
 	defer putBuffer(payload)
 	payload.b = appendOutcome(payload.b, a)
 	var name [80]byte
 	d := delivery.Delivery{Topic: topics.Append(name[:0], topics.Sent, c.ident.Actor.UserName), Payload: payload.b, Filters: a.Sent.IDs}
-	propsLen, remaining := c.deliverySize(&d)
-	if c.maxPacket > 0 && 1+varintLen(remaining)+remaining > c.maxPacket {
+	f, fits := c.formLocked(&d)
+	if !fits {
 		c.srv.counters.cutLive.Add(1)
 		return b
 	}
 	c.out.packets[typePublish]++
-	return c.appendDelivery(b, &d, propsLen, remaining)
+	return c.appendDeliveryLocked(b, &d, f)
 }
 
 // appendOutcome appends the payload of a message on u/{me}/sent.

@@ -9,7 +9,15 @@ import (
 // TCP goes to the epoll loops where there are any; a listener that yields other
 // connections, such as those of crypto/tls, is served by goroutines. Errors of
 // Accept do not end it.
-func (s *Server) ServeTCP(ln net.Listener) error {
+func (s *Server) ServeTCP(ln net.Listener) error { return s.acceptFrom(ln, false) }
+
+// ServeOpen is ServeTCP for tests of MQTT itself: nobody has to log in there, any
+// client identifier will do, and every topic but those of the chats is an open
+// one. So it must not be reachable for anybody else; ln should be a listener on
+// loopback.
+func (s *Server) ServeOpen(ln net.Listener) error { return s.acceptFrom(ln, true) }
+
+func (s *Server) acceptFrom(ln net.Listener, plain bool) error {
 	defer ln.Close()
 	if err := s.begin(ln); err != nil {
 		return err
@@ -32,19 +40,19 @@ func (s *Server) ServeTCP(ln net.Listener) error {
 			continue
 		}
 		pause = 0
-		s.serve(nc)
+		s.serve(nc, plain)
 	}
 }
 
-func (s *Server) serve(nc net.Conn) {
+func (s *Server) serve(nc net.Conn, plain bool) {
 	carrier := "tls"
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		if s.poll(tcp) {
+		if s.poll(tcp, plain) {
 			return
 		}
 		carrier = "tcp"
 	}
-	if w := s.newNetWire(nc, carrier); w != nil {
+	if w := s.newNetWire(nc, carrier, plain); w != nil {
 		go w.serve() // Shutdown waits for it by what register has counted
 	}
 }

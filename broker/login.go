@@ -23,8 +23,7 @@ func protocolName(version byte) string {
 func (c *conn) login(k *connect) {
 	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.cfg.RequestTimeout)
 	defer cancel()
-	l := &hooks.Login{User: k.user, Password: k.password, Client: k.client, Remote: c.remote, Protocol: protocolName(k.version)}
-	id, err := c.srv.engine.Login(ctx, l)
+	id, err := c.identify(ctx, k)
 	clear(k.password)
 	if err != nil {
 		c.srv.loginFailed(c, err)
@@ -34,15 +33,16 @@ func (c *conn) login(k *connect) {
 	if _, ended := c.ended(); ended {
 		return // the client has gone meanwhile
 	}
-	c.ident = id
-	c.peer = peer{client: k.client}
-	if k.client == "" {
-		c.peer.assigned = true
-		if c.peer.client = id.Actor.DeviceName; c.peer.client == "" {
-			c.peer.client = "guest-" + rand.Text()
-		}
+	if code := c.srv.judgeWill(k.will, id); code != 0 {
+		c.refuseConnect(k.version, code)
+		return
 	}
-	c.expiry = c.srv.boundExpiry(k.expiry)
+	c.ident = id
+	c.expiry = c.boundExpiry(k.expiry)
+	if c.tooNarrow(k) {
+		c.refuseConnect(k.version, codePacketTooLarge)
+		return
+	}
 	info, err := c.open(ctx, k)
 	if err != nil {
 		c.srv.log.Warn("session not opened", "remote", c.remote.String(), "error", err)
@@ -50,11 +50,34 @@ func (c *conn) login(k *connect) {
 		return
 	}
 	c.welcome(k, info)
+	if c.srv.draining.Load() { // it may have come too late to be told with the others
+		c.end(engineEnding(delivery.ReasonShutdown))
+	}
+}
+
+// identify finds out who a connection is, and names a client that has no client
+// identifier.
+func (c *conn) identify(ctx context.Context, k *connect) (id delivery.Identity, err error) {
+	c.peer = peer{client: k.client, assigned: k.client == ""}
+	if c.plain {
+		if c.peer.assigned {
+			c.peer.client = plainAssigned + rand.Text()
+		}
+		return c.srv.engine.EnterOpen(ctx, c.peer.client, c.remote)
+	}
+	l := &hooks.Login{User: k.user, Password: k.password, Client: k.client, Remote: c.remote, Protocol: protocolName(k.version)}
+	if id, err = c.srv.engine.Login(ctx, l); err != nil || !c.peer.assigned {
+		return id, err
+	}
+	if c.peer.client = id.Actor.DeviceName; c.peer.client == "" {
+		c.peer.client = "guest-" + rand.Text()
+	}
+	return id, nil
 }
 
 // boundExpiry applies the bound on session expiry intervals.
-func (s *Server) boundExpiry(expiry uint32) uint32 {
-	if bound := s.cfg.MaximumSessionExpiry; bound > 0 {
+func (c *conn) boundExpiry(expiry uint32) uint32 {
+	if bound := c.srv.cfg.MaximumSessionExpiry; bound > 0 && !c.plain {
 		return uint32(min(int64(expiry), int64(bound/time.Second)))
 	}
 	return expiry
@@ -72,11 +95,14 @@ func (c *conn) open(ctx context.Context, k *connect) (delivery.OpenInfo, error) 
 		return info, err
 	}
 	c.sess = sess
-	c.srv.wills.cancel(c.device())
+	if m := c.srv.wills.take(c.device()); m != nil && k.clean && !isChat(m.will.topic) {
+		m.kept = nil          // what this connection keeps takes its place
+		c.srv.wills.submit(m) // clean start has ended the session, and with that the delay [MQTT-3.1.2-8]
+	}
 	if c.will = k.will; c.will != nil {
 		c.will.name(c.device(), info.Epoch)
 	}
-	now := keep(c.will)
+	now := keep(c.will, c.will.delayWithin(c.expiry))
 	c.saved = now != nil
 	if string(now) != string(info.Carrier) {
 		if err := sess.SaveCarrier(ctx, now); err != nil {
@@ -88,9 +114,19 @@ func (c *conn) open(ctx context.Context, k *connect) (delivery.OpenInfo, error) 
 	return info, nil
 }
 
+// tooNarrow tells that the CONNACK is larger than the client takes. It is refused
+// then, since it cannot be told the limits [MQTT-3.1.2-24].
+func (c *conn) tooNarrow(k *connect) bool {
+	if c.maxPacket == 0 {
+		return false
+	}
+	_, told := c.keepAliveOf(k)
+	return len(c.appendConnack(nil, k, false, told)) > c.maxPacket
+}
+
 // welcome appends CONNACK and starts the session.
 func (c *conn) welcome(k *connect, info delivery.OpenInfo) {
-	patience, told := c.srv.keepAliveOf(k)
+	patience, told := c.keepAliveOf(k)
 	c.patience.Store(patience.Milliseconds())
 	o := &c.out
 	o.mu.Lock()
@@ -99,7 +135,7 @@ func (c *conn) welcome(k *connect, info delivery.OpenInfo) {
 		return // the session is closed with the connection
 	}
 	b := o.bufferLocked()
-	b.b = c.appendConnack(b.b, k, info.Present, told, c.expiry)
+	b.b = c.appendConnack(b.b, k, info.Present, told)
 	o.packets[typeConnack]++
 	o.started = true
 	o.mu.Unlock()

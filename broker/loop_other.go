@@ -10,4 +10,4 @@ type loop struct{}
 func (*loop) signal() {}
 
 // poll takes no connection: all are served by goroutines.
-func (s *Server) poll(*net.TCPConn) bool { return false }
+func (s *Server) poll(*net.TCPConn, bool) bool { return false }

@@ -34,10 +34,12 @@ type output struct {
 	// the client was free to send and that have to be read first.
 	unreleased map[uint16]bool
 
+	aliases outAliases // of deliveries; its limit is fixed at CONNECT
+
 	packets [16]uint32 // appended since the last write, by type
 }
 
-// pending is how many bytes wait for the network. mu is held.
+// pendingLocked is how many bytes wait for the network. mu is held.
 func (o *output) pendingLocked() int {
 	n := 0
 	if o.cur != nil {
@@ -49,7 +51,7 @@ func (o *output) pendingLocked() int {
 	return n
 }
 
-// appendable returns the buffer to append to. mu is held.
+// bufferLocked returns the buffer to append to. mu is held.
 func (o *output) bufferLocked() *buffer {
 	if o.next == nil {
 		o.next = getBuffer()
@@ -57,7 +59,7 @@ func (o *output) bufferLocked() *buffer {
 	return o.next
 }
 
-// drop forgets all that waits. mu is held and nobody is the writer.
+// dropLocked forgets all that waits. mu is held and nobody is the writer.
 func (o *output) dropLocked() {
 	for _, b := range [...]*buffer{o.cur, o.next} {
 		if b != nil {

@@ -22,6 +22,10 @@ type props struct {
 	responseTopic  []byte
 	correlation    []byte
 	authMethod     []byte
+
+	raw  []byte     // the whole section
+	hop  [2]section // of what is in hopProperties, in order: a packet has at most two of them
+	hops int
 }
 
 func (p *props) has(id byte) bool { return p.seen&(1<<id) != 0 }
@@ -85,12 +89,13 @@ var propertyRules = [64]propertyRule{
 // packet is not acceptable: malformed, or a protocol error for a property that
 // stands twice or has a forbidden value.
 func (s *scanner) props(packet uint16, p *props) byte {
-	section := scanner{b: s.take(s.varint())}
+	all := scanner{b: s.take(s.varint())}
 	if s.bad {
 		return malformed
 	}
-	for len(section.b) > 0 {
-		if code := section.property(packet, p); code != 0 {
+	p.raw = all.b
+	for len(all.b) > 0 {
+		if code := all.property(packet, p); code != 0 {
 			return code
 		}
 	}
@@ -98,6 +103,7 @@ func (s *scanner) props(packet uint16, p *props) byte {
 }
 
 func (s *scanner) property(packet uint16, p *props) byte {
+	from := len(p.raw) - len(s.b)
 	id := s.u8()
 	if id >= 64 || propertyRules[id].packets&packet == 0 {
 		return malformed
@@ -115,6 +121,10 @@ func (s *scanner) property(packet uint16, p *props) byte {
 		return protocolError
 	}
 	p.set(id, n, data)
+	if hopProperties&(1<<id) != 0 {
+		p.hop[p.hops] = section{from, len(p.raw) - len(s.b)}
+		p.hops++
+	}
 	return 0
 }
 

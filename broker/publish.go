@@ -19,7 +19,7 @@ var (
 func (c *conn) onPublish(first byte, body []byte, r *round) byte {
 	s := scanner{b: body}
 	p := &r.publish
-	*p = delivery.Publish{QoS: first >> 1 & 3, Dup: first&8 != 0}
+	*p = delivery.Publish{QoS: first >> 1 & 3, Dup: first&8 != 0, Retain: first&1 != 0}
 	p.Topic = s.text()
 	if p.QoS > 0 {
 		if p.PacketID = s.u16(); p.PacketID == 0 { // [MQTT-2.2.1-3]
@@ -29,28 +29,12 @@ func (c *conn) onPublish(first byte, body []byte, r *round) byte {
 	if s.bad {
 		return malformed
 	}
+	var ps props
 	var refusal *delivery.Refusal
-	var response, correlation []byte
 	if c.version == 5 {
-		if len(s.b) > 0 && s.b[0] == 0 {
-			s.b = s.b[1:]
-		} else {
-			var ps props
-			if code := s.props(inPublish, &ps); code != 0 {
-				return code
-			}
-			if code := c.resolve(p, &ps); code != 0 {
-				return code
-			}
-			if ps.payloadFormat == 1 && !utf8.Valid(s.b) {
-				refusal = refusalFormat
-			}
-			p.Expiry = ps.expiry
-			p.Text = string(ps.contentType) == "text/plain"
-			response, correlation = ps.responseTopic, ps.correlation
-			if ps.has(packets.PropResponseTopic) && !topics.ValidTopicName(response) { // [MQTT-3.3.2-14]
-				return protocolError
-			}
+		var code byte
+		if refusal, code = c.publishProperties(&s, p, &ps, r); code != 0 {
+			return code
 		}
 	}
 	if len(p.Topic) == 0 && c.version == 5 {
@@ -66,9 +50,9 @@ func (c *conn) onPublish(first byte, body []byte, r *round) byte {
 		return code
 	case refusal != nil:
 		r.turn.Answer(c.sess, p.PacketID, p.QoS, refusal)
-	case isCall(p.Topic):
+	case !c.plain && isCall(p.Topic):
 		if !again { // a QoS 2 request that was accepted runs once
-			refusal = c.call(p, response, correlation)
+			refusal = c.call(p, ps.responseTopic, ps.correlation)
 		}
 		r.turn.Answer(c.sess, p.PacketID, p.QoS, refusal)
 	default:
@@ -78,27 +62,46 @@ func (c *conn) onPublish(first byte, body []byte, r *round) byte {
 	return 0
 }
 
-// resolve applies the topic alias of a PUBLISH (MQTT 5, 3.3.2.3.4).
-func (c *conn) resolve(p *delivery.Publish, ps *props) byte {
-	if !ps.has(packets.PropTopicAlias) {
-		return 0
+// publishProperties takes the properties of a PUBLISH and applies them. The code
+// is that of a packet that is not acceptable; a refusal only concerns the message.
+func (c *conn) publishProperties(s *scanner, p *delivery.Publish, ps *props, r *round) (*delivery.Refusal, byte) {
+	if len(s.b) > 0 && s.b[0] == 0 {
+		s.b = s.b[1:]
+		return nil, 0
 	}
-	if ps.alias == 0 || int(ps.alias) > c.srv.cfg.TopicAliasMaximum {
-		return codeTopicAlias
+	if code := s.props(inPublish, ps); code != 0 {
+		return nil, code
 	}
-	if len(p.Topic) > 0 {
-		if c.aliases == nil {
-			c.aliases = make(map[uint16][]byte)
-		}
-		if string(c.aliases[ps.alias]) != string(p.Topic) {
-			c.aliases[ps.alias] = append([]byte(nil), p.Topic...)
-		}
-		return 0
+	if code := c.resolve(p, ps); code != 0 {
+		return nil, code
 	}
-	if p.Topic = c.aliases[ps.alias]; p.Topic == nil {
-		return protocolError
+	if ps.has(packets.PropResponseTopic) && !topics.ValidTopicName(ps.responseTopic) { // [MQTT-3.3.2-14]
+		return nil, protocolError
+	}
+	p.Text = string(ps.contentType) == "text/plain"
+	p.Expiry = ps.expiry
+	if !isChat(p.Topic) {
+		p.Props, r.props = ps.through(r.props)
+		p.Expiry = ps.lifetime()
+	}
+	if ps.payloadFormat == 1 && !utf8.Valid(s.b) {
+		return refusalFormat, 0
+	}
+	return nil, 0
+}
+
+// lifetime is the Message Expiry Interval, zero for none. An interval of zero is
+// the shortest there is, since zero is not that for the engine.
+func (p *props) lifetime() uint32 {
+	if p.has(packets.PropMessageExpiryInterval) {
+		return max(p.expiry, 1)
 	}
 	return 0
+}
+
+// isChat tells whether a topic is one of the chats' and not open to anybody.
+func isChat[S string | []byte](topic S) bool {
+	return len(topic) > 0 && (topic[0] == 'u' || topic[0] == 'g') && (len(topic) == 1 || topic[1] == '/')
 }
 
 // take counts a publish as in flight. again tells that a QoS 2 publish with that

@@ -24,7 +24,7 @@ func TestPubackTellsTheOutcome(t *testing.T) {
 	s := serve(t, mode{version: mqttest.V5}, broker.Config{}, e, nil)
 	c := s.dial("alice", "phone")
 	quiet := s.dial("alice", "quiet", func(o *mqttest.Options) { o.NoProblemInfo = true })
-	narrow := s.dial("alice", "narrow", func(o *mqttest.Options) { o.MaxPacketSize = 16 })
+	narrow := s.dial("alice", "narrow", func(o *mqttest.Options) { o.MaxPacketSize = 40 })
 	for _, qos := range []byte{1, 2} {
 		var seen *mqttest.Ack
 		ack := func(c *mqttest.Client, topic, payload string) *mqttest.Ack {

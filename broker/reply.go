@@ -43,28 +43,17 @@ func (c *conn) deliverAnswer(d *delivery.Delivery, correlation []byte) bool {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	propsLen, remaining := c.deliverySize(d)
-	extra := 0
+	d.Props = nil
 	if c.version == 5 && len(correlation) > 0 {
-		extra = 1 + 2 + len(correlation)
-		remaining += extra + varintLen(propsLen+extra) - varintLen(propsLen)
+		d.Props = appendString([]byte{packets.PropCorrelationData}, correlation)
 	}
-	if o.ended || o.dead || c.maxPacket > 0 && 1+varintLen(remaining)+remaining > c.maxPacket || o.pendingLocked() >= answerRoom*c.srv.cfg.OutputLimit {
+	f := c.plainForm(d) // answers have a topic each, for which an alias would be wasted
+	if o.ended || o.dead || !c.fits(f) || o.pendingLocked() >= answerRoom*c.srv.cfg.OutputLimit {
 		return false
 	}
 	b := o.bufferLocked()
 	o.packets[typePublish]++
-	if extra == 0 {
-		b.b = c.appendDelivery(b.b, d, propsLen, remaining)
-		return true
-	}
-	b.b = appendVarint(append(b.b, typePublish<<4), remaining)
-	b.b = appendVarint(appendString(b.b, d.Topic), propsLen+extra)
-	b.b = appendString(append(b.b, packets.PropCorrelationData), correlation)
-	for _, id := range d.Filters {
-		b.b = appendVarint(append(b.b, packets.PropSubscriptionIdentifier), int(id))
-	}
-	b.b = append(b.b, d.Payload...)
+	b.b = c.appendDeliveryLocked(b.b, d, f)
 	return true
 }
 

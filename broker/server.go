@@ -31,11 +31,12 @@ type Server struct {
 	wills     *wills
 	calls     *calls
 
-	logins, requests, operations *pool
+	logins, requests, operations, posts *pool
 
 	rounds sync.Pool // of *round, for the goroutine driver
 
 	loginFailures atomic.Uint64
+	draining      atomic.Bool // new connections are sent to another server
 
 	ctx     context.Context // of what the server does on its own; ends when Shutdown gives up
 	cancel  context.CancelFunc
@@ -75,6 +76,7 @@ func newServer(cfg Config, e engine, r RPC) (*Server, error) {
 	s.logins = &pool{srv: s, max: cfg.Logins}
 	s.requests = &pool{srv: s, max: cfg.Requests}
 	s.operations = &pool{srv: s, max: cfg.Calls}
+	s.posts = &pool{srv: s, max: willPosts}
 	return s, nil
 }
 
@@ -114,13 +116,21 @@ func (s *Server) begin(ln net.Listener) error {
 }
 
 // Shutdown stops accepting, tells the clients with reason code 0x8B, and waits
-// until all sessions are closed, at most until ctx ends.
+// until all sessions are closed, at most until ctx ends. With a ServerReference the
+// clients get 0x9C and that, and who comes before all sessions are closed is told
+// the same.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || s.draining.Load() {
 		s.mu.Unlock()
 		return ErrClosed
 	}
+	s.draining.Store(s.cfg.ServerReference != "")
+	s.mu.Unlock()
+	if s.draining.Load() {
+		s.redirect(ctx)
+	}
+	s.mu.Lock()
 	s.closed = true
 	close(s.closing)
 	for ln := range s.listeners {
@@ -142,6 +152,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		s.cancel()
 		return ctx.Err()
+	}
+}
+
+// redirect sends the clients that have logged in to another server and waits until
+// they are gone, at most until ctx ends. The listeners stay open meanwhile.
+func (s *Server) redirect(ctx context.Context) {
+	open, gone := s.admission.drain()
+	for _, c := range open {
+		c.end(engineEnding(delivery.ReasonShutdown))
+	}
+	select {
+	case <-gone:
+	case <-ctx.Done():
 	}
 }
 

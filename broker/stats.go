@@ -20,19 +20,20 @@ type Stats struct {
 	BytesIn, BytesOut     uint64
 
 	Panics       uint64 // caught while handling one connection
-	StrayAcks    uint64 // PUBACKs for deliveries that the connection did not get
+	StrayAcks    uint64 // acknowledgements of deliveries that the connection did not get
 	CutLive      uint64 // sent and rpc answers dropped because the output was full or the client's limit too small
 	WillsSent    uint64
 	WillsRefused uint64
+	WillsHurried uint64 // sent without their delay, since too many were waiting
 	Calls        uint64 // rpc requests accepted
 	AcceptErrors uint64
 }
 
 // counters are the live form of Stats.
 type counters struct {
-	accepted, panics, strayAcks, cutLive, willsSent, willsRefused, calls, acceptErrors atomic.Uint64
-	bytesIn, bytesOut                                                                  atomic.Uint64
-	packetsIn, packetsOut                                                              [16]atomic.Uint64
+	accepted, panics, strayAcks, cutLive, willsSent, willsRefused, willsHurried, calls, acceptErrors atomic.Uint64
+	bytesIn, bytesOut                                                                                atomic.Uint64
+	packetsIn, packetsOut                                                                            [16]atomic.Uint64
 
 	mu      sync.Mutex // guards the maps
 	refused map[string]uint64
@@ -56,7 +57,7 @@ func (s *Server) Stats() Stats {
 	c := &s.counters
 	st := Stats{
 		Accepted: c.accepted.Load(), Panics: c.panics.Load(), StrayAcks: c.strayAcks.Load(), CutLive: c.cutLive.Load(),
-		WillsSent: c.willsSent.Load(), WillsRefused: c.willsRefused.Load(), Calls: c.calls.Load(), AcceptErrors: c.acceptErrors.Load(),
+		WillsSent: c.willsSent.Load(), WillsRefused: c.willsRefused.Load(), WillsHurried: c.willsHurried.Load(), Calls: c.calls.Load(), AcceptErrors: c.acceptErrors.Load(),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 	}
 	for i := range c.packetsIn {

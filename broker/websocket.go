@@ -35,7 +35,7 @@ func (s *Server) WebSocketHandler() http.Handler {
 			return
 		}
 		nc := &webConn{Conn: websocket.NetConn(s.ctx, ws, websocket.MessageBinary), ws: ws}
-		if wire := s.newNetWire(nc, "websocket"); wire != nil {
+		if wire := s.newNetWire(nc, "websocket", false); wire != nil {
 			wire.serve()
 		}
 	})

@@ -104,6 +104,7 @@ func (s *Server) sweep() {
 		case <-ticker.C:
 		}
 		s.clock.advance()
+		s.wills.sendDue()
 		due = s.wheel.turn(due[:0])
 		for i, c := range due {
 			s.wheel.expect(c, c.check())

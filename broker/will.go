@@ -3,10 +3,11 @@ package broker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strconv"
-	"sync"
-	"time"
 	"unicode/utf8"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"tidings/delivery"
 	"tidings/topics"
@@ -16,14 +17,19 @@ import (
 // when the connection ends without DISCONNECT. It is authorised when it is sent.
 type will struct {
 	delay   uint32 // seconds
+	expiry  uint32 // Message Expiry Interval in seconds, 0: none
 	topic   string
 	payload []byte
-	text    bool // Content Type text/plain
+	props   []byte // as delivery.Publish.Props
 	cid     string
+	qos     byte
+	retain  bool
+	text    bool // Content Type text/plain
 }
 
-// parseWill reads the will properties, topic and payload of a CONNECT.
-func (k *connect) parseWill(s *scanner) (*will, byte) {
+// parseWill reads the will properties, topic and payload of a CONNECT with these
+// flags.
+func (k *connect) parseWill(flags byte, s *scanner) (*will, byte) {
 	var p props
 	if k.version == 5 {
 		if code := s.props(inWill, &p); code != 0 {
@@ -32,19 +38,48 @@ func (k *connect) parseWill(s *scanner) (*will, byte) {
 	}
 	topic := s.text()
 	payload := s.binary()
-	if s.bad {
+	switch {
+	case s.bad:
 		return nil, malformed
+	case p.has(packets.PropResponseTopic) && !topics.ValidTopicName(p.responseTopic):
+		return nil, protocolError
+	case !topics.ValidTopicName(topic):
+		return nil, codeTopicName
+	case p.payloadFormat == 1 && !utf8.Valid(payload):
+		return nil, packets.ErrPayloadFormatInvalid.Code
 	}
-	if t := topics.Parse(topic); t.Kind != topics.User && t.Kind != topics.Group {
-		return nil, codeTopicName // only messages can be wills
-	}
-	if p.payloadFormat == 1 && !utf8.Valid(payload) {
-		return nil, malformed
-	}
-	return &will{delay: p.willDelay, topic: string(topic), payload: bytes.Clone(payload), text: string(p.contentType) == "text/plain"}, 0
+	through, _ := p.through(nil)
+	return &will{
+		delay: p.willDelay, expiry: p.lifetime(), topic: string(topic), payload: bytes.Clone(payload), props: bytes.Clone(through),
+		qos: flags >> 3 & 3, retain: flags&flagWillRetain != 0, text: string(p.contentType) == "text/plain",
+	}, 0
 }
 
-// name gives the will the cid that makes sending it again harmless.
+// judgeWill tells whether a will may be one, which depends on who has logged in:
+// its topic is an open one, or that of a user or a group.
+func (s *Server) judgeWill(w *will, id delivery.Identity) byte {
+	switch {
+	case w == nil || s.engine.IsOpen(id, []byte(w.topic)):
+		return 0
+	case id.Open:
+		return packets.ErrNotAuthorized.Code
+	}
+	if t := topics.Parse(w.topic); t.Kind != topics.User && t.Kind != topics.Group {
+		return codeTopicName
+	}
+	return 0
+}
+
+// delayWithin is the will's delay, which ends with the session
+// [MQTT-3.1.2-8, MQTT-3.1.3-9]. There may be no will.
+func (w *will) delayWithin(expiry uint32) uint32 {
+	if w == nil {
+		return 0
+	}
+	return min(w.delay, expiry)
+}
+
+// name gives the will the cid that makes sending it to a chat again harmless.
 func (w *will) name(d deviceKey, epoch uint32) {
 	name := d.guest
 	if d.device != 0 {
@@ -53,76 +88,21 @@ func (w *will) name(d deviceKey, epoch uint32) {
 	w.cid = "will:" + name + ":" + strconv.FormatUint(uint64(epoch), 10)
 }
 
-// wills are the will messages whose delay has not passed. Each has a goroutine
-// that waits; there are few of them, since most wills have no delay.
-type wills struct {
-	srv *Server
-
-	mu      sync.Mutex
-	waiting map[deviceKey]context.CancelFunc
-	closing bool // no will waits any more; those without delay are still sent
-}
-
-func newWills(s *Server) *wills {
-	return &wills{srv: s, waiting: make(map[deviceKey]context.CancelFunc)}
-}
-
-// send sends a will after its delay, unless the device connects again before.
-func (w *wills) send(d deviceKey, from delivery.Identity, m *will, delay time.Duration) {
-	ctx, cancel := context.WithCancel(w.srv.ctx)
-	w.mu.Lock()
-	if old := w.waiting[d]; old != nil {
-		old()
+// post sends a will as the message that it is. done is false where it may have to
+// be sent again: it was not taken for a reason that may pass, or nobody knows
+// whether it was.
+func (s *Server) post(ctx context.Context, from delivery.Identity, m *will) (done bool) {
+	p := delivery.Publish{
+		Topic: []byte(m.topic), Payload: m.payload, QoS: m.qos, Retain: m.retain,
+		Text: m.text, Expiry: m.expiry, Props: m.props,
 	}
-	w.waiting[d] = cancel
-	if w.closing && delay > 0 {
-		cancel()
+	err := s.engine.Post(ctx, from, &p, m.cid)
+	if err == nil {
+		s.counters.willsSent.Add(1)
+		return true
 	}
-	w.mu.Unlock()
-	w.srv.spawn(func() {
-		defer cancel()
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-			return // cancel, or a later will, has taken the entry
-		case <-timer.C:
-		}
-		if ctx.Err() == nil {
-			w.cancel(d)
-			w.post(from, m)
-		}
-	})
-}
-
-// cancel takes back the will of a device that waits for its delay.
-func (w *wills) cancel(d deviceKey) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if cancel := w.waiting[d]; cancel != nil {
-		cancel()
-		delete(w.waiting, d)
-	}
-}
-
-// shut takes back all wills that wait: they stay with their sessions in the store.
-func (w *wills) shut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closing = true
-	for _, cancel := range w.waiting {
-		cancel()
-	}
-}
-
-// post sends a will as the message that it is.
-func (w *wills) post(from delivery.Identity, m *will) {
-	ctx, cancel := context.WithTimeout(w.srv.ctx, w.srv.cfg.RequestTimeout)
-	defer cancel()
-	if err := w.srv.engine.Post(ctx, from, &delivery.Publish{Topic: []byte(m.topic), Payload: m.payload, QoS: 1, Text: m.text}, m.cid); err != nil {
-		w.srv.counters.willsRefused.Add(1)
-		w.srv.log.Info("will message not sent", "error", err)
-		return
-	}
-	w.srv.counters.willsSent.Add(1)
+	s.counters.willsRefused.Add(1)
+	s.log.Info("will message not sent", "error", err)
+	r, refused := errors.AsType[*delivery.Refusal](err)
+	return refused && !r.Temporary
 }

@@ -1,0 +1,26 @@
+package broker
+
+import (
+	"time"
+)
+
+// What differs on a listener for conformance tests. Everything that is not said
+// here is as elsewhere.
+const (
+	// plainAliases are the topic aliases that a client may use at least.
+	plainAliases = 1024
+
+	// plainKeepAlive is the least keep alive that MQTT 5 clients are told.
+	plainKeepAlive = 60 * time.Second
+
+	// plainAssigned begins the client identifiers that are given out there.
+	plainAssigned = "auto-"
+)
+
+// aliasLimit is how many topic aliases a client may use.
+func (s *Server) aliasLimit(plain bool) int {
+	if plain {
+		return max(s.cfg.TopicAliasMaximum, plainAliases)
+	}
+	return s.cfg.TopicAliasMaximum
+}
