@@ -70,6 +70,8 @@ func loginCode(err error) byte {
 		return packets.ErrBadUsernameOrPassword.Code
 	case errors.Is(err, hooks.ErrBusy):
 		return packets.ErrConnectionRateExceeded.Code
+	case errors.Is(err, hooks.ErrUnknownMethod):
+		return packets.ErrBadAuthenticationMethod.Code
 	}
 	if r, ok := errors.AsType[*delivery.Refusal](err); ok {
 		return refusedLoginCode(r.Code)

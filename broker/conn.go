@@ -38,6 +38,7 @@ type state uint8
 const (
 	stateNew    state = iota // CONNECT is awaited
 	stateLogin               // CONNECT is being answered
+	stateAuth                // the next message of the client's authentication is awaited
 	stateOpen                // CONNACK has been appended
 	stateClosed              // nothing is read any more
 )
@@ -106,6 +107,7 @@ type conn struct {
 	sess      session
 	ident     delivery.Identity
 	peer      peer
+	auth      *enhanced // nil: CONNECT named no authentication method
 	will      *will
 	expiry    uint32 // session expiry interval in seconds
 	saved     bool   // the store holds a kept of this connection

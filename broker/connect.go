@@ -20,6 +20,8 @@ type connect struct {
 	client         string
 	user           string
 	password       []byte
+	method         string // of enhanced authentication, "" if none is wanted
+	authData       []byte // the first message of it; nil: none
 	expiry         uint32 // session expiry interval in seconds; math.MaxUint32: never
 	receiveMaximum uint16 // 0: not given
 	aliasMaximum   int    // topic aliases that the server may use
@@ -126,9 +128,10 @@ func (k *connect) properties(s *scanner) byte {
 	if p.has(packets.PropAuthenticationData) && !p.has(packets.PropAuthenticationMethod) {
 		return protocolError
 	}
-	if p.has(packets.PropAuthenticationMethod) {
+	if k.method = string(p.authMethod); k.method == "" && p.has(packets.PropAuthenticationMethod) {
 		return packets.ErrBadAuthenticationMethod.Code
 	}
+	k.authData = bytes.Clone(p.authData)
 	k.expiry = p.sessionExpiry
 	k.receiveMaximum = p.receiveMaximum
 	k.aliasMaximum = int(p.aliasMaximum)
@@ -151,7 +154,7 @@ func (k *connect) check(plain bool) byte {
 		return codeClientIdentifier
 	}
 	k.user, _, _ = strings.Cut(k.user, "?SDK=")
-	if !topics.ValidName(k.user) {
+	if !topics.ValidName(k.user) && (k.user != "" || k.method == "") {
 		return packets.ErrBadUsernameOrPassword.Code
 	}
 	return 0
@@ -196,6 +199,9 @@ func (c *conn) onConnect(body []byte) byte {
 		return 0
 	}
 	c.state = stateLogin
+	if k.method != "" {
+		return c.beginAuth(&k)
+	}
 	c.job = &job{pool: c.srv.logins, run: func() { c.login(&k) }}
 	return 0
 }

@@ -27,7 +27,9 @@ func (c *conn) onDisconnect(body []byte) byte {
 	} else {
 		e.word = "client_error"
 	}
-	c.sess.Leave()
+	if c.sess != nil { // else the client has given up its authentication
+		c.sess.Leave()
+	}
 	c.end(e)
 	c.state = stateClosed
 	return 0

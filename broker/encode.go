@@ -71,6 +71,9 @@ func (c *conn) appendConnack(b []byte, k *connect, present bool, told uint16) []
 	if c.peer.assigned {
 		p.AssignedClientID = c.peer.client
 	}
+	if c.auth != nil {
+		p.AuthenticationMethod, p.AuthenticationData = c.auth.method, c.auth.final // [MQTT-4.12.0-5]
+	}
 	if c.expiry != k.expiry {
 		p.SessionExpiryInterval, p.SessionExpiryIntervalFlag = c.expiry, true
 	}

@@ -8,10 +8,11 @@ import (
 	"tidings/hooks"
 )
 
-// engine, session and turn are what the carrier uses of package delivery. They
+// engine, exchange, session and turn are what the carrier uses of package delivery. They
 // are interfaces for the sake of tests that speak about the wire alone.
 type engine interface {
 	Login(ctx context.Context, l *hooks.Login) (delivery.Identity, error)
+	Begin(ctx context.Context, l *hooks.Login, method string, as *delivery.Identity) (exchange, error)
 	EnterOpen(ctx context.Context, client string, remote netip.AddrPort) (delivery.Identity, error)
 	IsOpen(id delivery.Identity, topic []byte) bool
 	Open(ctx context.Context, id delivery.Identity, o delivery.OpenOptions) (session, delivery.OpenInfo, error)
@@ -19,6 +20,10 @@ type engine interface {
 	Post(ctx context.Context, from delivery.Identity, p *delivery.Publish, cid string) error
 	Kept(ctx context.Context, f func(delivery.KeptSession)) error
 	ForgetCarrier(ctx context.Context, id delivery.Identity, carrier []byte) error
+}
+
+type exchange interface {
+	Next(ctx context.Context, data []byte) (answer []byte, id *delivery.Identity, err error)
 }
 
 type session interface {
@@ -47,6 +52,15 @@ type turn interface {
 
 // deliveryEngine makes an engine of a *delivery.Engine.
 type deliveryEngine struct{ *delivery.Engine }
+
+// Begin returns the exchange as the interface.
+func (e deliveryEngine) Begin(ctx context.Context, l *hooks.Login, method string, as *delivery.Identity) (exchange, error) {
+	x, err := e.Engine.Begin(ctx, l, method, as)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
 
 // Open returns the session as the interface.
 func (e deliveryEngine) Open(ctx context.Context, id delivery.Identity, o delivery.OpenOptions) (session, delivery.OpenInfo, error) {

@@ -139,6 +139,8 @@ func (c *conn) checkFirst(first byte) byte {
 	switch {
 	case c.state == stateNew && kind != typeConnect, c.state != stateNew && kind == typeConnect:
 		return protocolError
+	case c.state == stateAuth && kind != typeAuth && kind != typeDisconnect: // [MQTT-3.1.2-30]
+		return protocolError
 	case fromClient&(1<<kind) == 0, kind == typeAuth && c.version != 5:
 		return protocolError
 	case kind != typePublish && first&15 != headerFlags[kind]:
@@ -151,6 +153,10 @@ func (c *conn) checkFirst(first byte) byte {
 
 // fail ends the connection for a packet that is not acceptable.
 func (c *conn) fail(code byte) {
+	if c.state == stateAuth { // CONNECT has not been answered
+		c.refuseConnect(c.version, code)
+		return
+	}
 	word := "protocol_error"
 	switch code {
 	case malformed:
@@ -244,8 +250,7 @@ func (c *conn) packet(first byte, body []byte, r *round) byte {
 	case typeDisconnect:
 		return c.onDisconnect(body)
 	case typeAuth:
-		// No authentication method was agreed on at CONNECT [MQTT-4.12.0-6].
-		return protocolError
+		return c.onAuth(body)
 	}
 	return protocolError
 }

@@ -30,6 +30,11 @@ func (c *conn) login(k *connect) {
 		c.refuseConnect(k.version, loginCode(err))
 		return
 	}
+	c.enter(ctx, k, id)
+}
+
+// enter lets a client in that has shown who it is.
+func (c *conn) enter(ctx context.Context, k *connect, id delivery.Identity) {
 	if _, ended := c.ended(); ended {
 		return // the client has gone meanwhile
 	}
@@ -66,13 +71,21 @@ func (c *conn) identify(ctx context.Context, k *connect) (id delivery.Identity, 
 		return c.srv.engine.EnterOpen(ctx, c.peer.client, c.remote)
 	}
 	l := &hooks.Login{User: k.user, Password: k.password, Client: k.client, Remote: c.remote, Protocol: protocolName(k.version)}
-	if id, err = c.srv.engine.Login(ctx, l); err != nil || !c.peer.assigned {
-		return id, err
+	if id, err = c.srv.engine.Login(ctx, l); err == nil {
+		c.nameClient(id)
+	}
+	return id, err
+}
+
+// nameClient gives a client without a client identifier the one of its identity,
+// or makes one up.
+func (c *conn) nameClient(id delivery.Identity) {
+	if !c.peer.assigned {
+		return
 	}
 	if c.peer.client = id.Actor.DeviceName; c.peer.client == "" {
 		c.peer.client = "guest-" + rand.Text()
 	}
-	return id, nil
 }
 
 // boundExpiry applies the bound on session expiry intervals.

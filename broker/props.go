@@ -22,6 +22,7 @@ type props struct {
 	responseTopic  []byte
 	correlation    []byte
 	authMethod     []byte
+	authData       []byte
 
 	raw  []byte     // the whole section
 	hop  [2]section // of what is in hopProperties, in order: a packet has at most two of them
@@ -168,6 +169,8 @@ func (p *props) set(id byte, n uint32, data []byte) {
 		p.sessionExpiry = n
 	case packets.PropAuthenticationMethod:
 		p.authMethod = data
+	case packets.PropAuthenticationData:
+		p.authData = data
 	case packets.PropRequestProblemInfo:
 		p.problemInfo = byte(n)
 	case packets.PropWillDelayInterval:

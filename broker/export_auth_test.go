@@ -1,0 +1,4 @@
+package broker
+
+// ExchangeForTest is what a test's engine authenticates by.
+type ExchangeForTest = exchange
