@@ -121,7 +121,7 @@ func runV5(t *testing.T, body func(t *testing.T, m mode)) {
 	})
 }
 
-// Shows MQTT5-4.12.0-2, MQTT5-4.12.0-3, MQTT5-4.12.0-5.
+// Shows MQTT5-3.15.2-2, MQTT5-3.15.2-3, MQTT5-4.12.0-2, MQTT5-4.12.0-3, MQTT5-4.12.0-5.
 func TestEnhancedAuthentication(t *testing.T) {
 	runV5(t, func(t *testing.T, m mode) {
 		s := serve(t, m, broker.Config{}, newFakeEngine(), nil)
