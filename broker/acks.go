@@ -74,16 +74,11 @@ func (c *conn) onPubrec(body []byte, r *round) byte {
 		return code
 	}
 	refused := a.code >= 0x80
-	known := c.sess.Received(a.id, refused)
-	if refused {
-		return 0
+	if r.turn.Received(c.sess, a.id, refused) || refused {
+		return 0 // Release follows, if anything
 	}
-	code = codeOK
-	if !known {
-		c.srv.counters.strayAcks.Add(1)
-		code = codeUnknownPacketID
-	}
-	c.append(typePubrel, r, func(b []byte) []byte { return c.appendAck(b, typePubrel<<4|2, a.id, code) })
+	c.srv.counters.strayAcks.Add(1)
+	c.append(typePubrel, r, func(b []byte) []byte { return c.appendAck(b, typePubrel<<4|2, a.id, codeUnknownPacketID) })
 	return 0
 }
 
@@ -96,14 +91,13 @@ func (c *conn) onPubcomp(body []byte) byte {
 	return code
 }
 
-// onPubrel releases the packet identifier of a QoS 2 publish and answers with
-// PUBCOMP [MQTT-4.3.3-11].
+// onPubrel releases the packet identifier of a QoS 2 publish; Complete answers
+// [MQTT-4.3.3-11].
 func (c *conn) onPubrel(body []byte, r *round) byte {
 	a, code := c.ack(typePubrel, body)
 	if code != 0 {
 		return code
 	}
-	known := c.sess.Released(a.id)
 	c.out.mu.Lock()
 	counts, here := c.out.unreleased[a.id]
 	delete(c.out.unreleased, a.id)
@@ -111,12 +105,18 @@ func (c *conn) onPubrel(body []byte, r *round) byte {
 	if counts {
 		c.settled(1)
 	}
-	code = codeOK
-	if !known && !here {
+	r.turn.Released(c.sess, a.id, here)
+	return 0
+}
+
+// Complete appends a PUBCOMP, whose reason code says whether there was a publish
+// that it completes.
+func (c *conn) Complete(packetID uint16, known bool) {
+	code := byte(codeOK)
+	if !known {
 		code = codeUnknownPacketID
 	}
-	c.append(typePubcomp, r, func(b []byte) []byte { return c.appendAck(b, typePubcomp<<4, a.id, code) })
-	return 0
+	c.append(typePubcomp, nil, func(b []byte) []byte { return c.appendAck(b, typePubcomp<<4, packetID, code) })
 }
 
 // appendAck appends an acknowledgement without properties; MQTT 3.1.1 has no

@@ -34,10 +34,8 @@ type session interface {
 	Subscriptions() []delivery.Subscription
 	SaveCarrier(ctx context.Context, b []byte) error
 	Ack(tag uint16, refused bool) bool
-	Received(tag uint16, refused bool) bool
 	Completed(tag uint16) bool
 	Writable()
-	Released(packetID uint16) bool
 	Leave()
 	Close(ctx context.Context, how delivery.CloseHow)
 }
@@ -47,6 +45,8 @@ type session interface {
 type turn interface {
 	Publish(s session, p *delivery.Publish)
 	Answer(s session, packetID uint16, qos byte, r *delivery.Refusal)
+	Received(s session, tag uint16, refused bool) bool
+	Released(s session, packetID uint16, here bool)
 	Commit()
 }
 
@@ -90,4 +90,14 @@ func (t deliveryTurn) Publish(s session, p *delivery.Publish) {
 // Answer hands the answer to the engine's turn.
 func (t deliveryTurn) Answer(s session, packetID uint16, qos byte, r *delivery.Refusal) {
 	t.Turn.Answer(s.(*delivery.Session), packetID, qos, r)
+}
+
+// Received hands a PUBREC to the engine's turn.
+func (t deliveryTurn) Received(s session, tag uint16, refused bool) bool {
+	return t.Turn.Received(s.(*delivery.Session), tag, refused)
+}
+
+// Released hands a PUBREL to the engine's turn.
+func (t deliveryTurn) Released(s session, packetID uint16, here bool) {
+	t.Turn.Released(s.(*delivery.Session), packetID, here)
 }

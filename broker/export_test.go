@@ -85,14 +85,15 @@ func (i *InputForTest) Discard() {
 
 type stillSession struct{ session }
 
-func (stillSession) Ack(uint16, bool) bool      { return true }
-func (stillSession) Received(uint16, bool) bool { return true }
-func (stillSession) Completed(uint16) bool      { return true }
+func (stillSession) Ack(uint16, bool) bool { return true }
+func (stillSession) Completed(uint16) bool { return true }
 
 type stillTurn struct{}
 
 func (stillTurn) Publish(session, *delivery.Publish)              {}
 func (stillTurn) Answer(session, uint16, byte, *delivery.Refusal) {}
+func (stillTurn) Received(session, uint16, bool) bool             { return true }
+func (stillTurn) Released(session, uint16, bool)                  {}
 func (stillTurn) Commit()                                         {}
 
 // FeedForTest feeds a new connection pieces of input, running its jobs as they
@@ -141,3 +142,7 @@ func FeedForTest(tb testing.TB, e EngineForTest, pieces [][]byte) string {
 	}
 	return fmt.Sprintf("%s\nended %v %+v, state %d, held %d, in flight %d", hex.EncodeToString(out), c.out.ended, c.out.end, c.state, held, c.inflight.Load())
 }
+
+// SetMaxWaitingWills changes how many wills may wait. It is called before the
+// server serves.
+func (s *Server) SetMaxWaitingWills(n int) { s.wills.max = n }

@@ -216,6 +216,22 @@ func (t *fakeTurn) Answer(s broker.SessionForTest, id uint16, qos byte, r *deliv
 	t.add(f)
 }
 
+func (t *fakeTurn) Received(s broker.SessionForTest, tag uint16, refused bool) bool {
+	f := s.(*fakeSession)
+	known := f.received(tag, refused)
+	f.o.Link.Flush()
+	return known
+}
+
+func (t *fakeTurn) Released(s broker.SessionForTest, id uint16, here bool) {
+	f := s.(*fakeSession)
+	f.mu.Lock()
+	f.released = append(f.released, id)
+	f.mu.Unlock()
+	f.o.Link.Complete(id, here)
+	f.o.Link.Flush()
+}
+
 func (t *fakeTurn) add(f fakePublish) {
 	f.s.pending.Add(1)
 	if t.pending = append(t.pending, f); t.e.eager {
@@ -415,7 +431,8 @@ func (s *fakeSession) SaveCarrier(_ context.Context, b []byte) error {
 	return nil
 }
 
-func (s *fakeSession) Received(tag uint16, refused bool) bool {
+// received takes a PUBREC and answers at once.
+func (s *fakeSession) received(tag uint16, refused bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.twice[tag]; !known {
@@ -423,9 +440,10 @@ func (s *fakeSession) Received(tag uint16, refused bool) bool {
 	}
 	if refused {
 		delete(s.twice, tag)
-		return false
+		return true
 	}
 	s.twice[tag] = true
+	s.o.Link.Release(tag)
 	return true
 }
 
@@ -453,13 +471,6 @@ func (s *fakeSession) Writable() {
 }
 
 func (s *fakeSession) Leave() {}
-
-func (s *fakeSession) Released(id uint16) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.released = append(s.released, id)
-	return false
-}
 
 func (s *fakeSession) Close(_ context.Context, how delivery.CloseHow) {
 	s.pending.Wait()

@@ -40,12 +40,8 @@ func (c *conn) Release(tag uint16) delivery.DeliverResult {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch {
-	case o.ended || o.dead:
+	if o.ended || o.dead {
 		return delivery.Closed
-	case o.pendingLocked() >= c.srv.cfg.OutputLimit:
-		o.hungry = true
-		return delivery.NoRoom
 	}
 	b := o.bufferLocked()
 	b.b = c.appendAck(b.b, typePubrel<<4|2, tag, codeOK)

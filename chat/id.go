@@ -33,16 +33,22 @@ const (
 	KindGroup              // a log of a group's members
 	KindEvents             // the private log of one account's events
 	KindQueue              // what waits for one device on open topics
+	KindPackets            // the steps of one device's QoS 2 exchanges on open topics
 )
 
 // ID names a chat's log. It needs no look-up: a direct chat is its two users in
 // ascending order, a group chat is {0, group}, the events of an account are
-// {user, 0}, the queue of a device is {queues, device}. IDs are comparable and
-// ordered by their 16 big-endian bytes, so queues stand behind all others.
+// {user, 0}, the queue of a device is {queues, device} and its packet log {packets,
+// device}. IDs are comparable and ordered by their 16 big-endian bytes, so those
+// two stand behind all others.
 type ID struct{ Hi, Lo uint64 }
 
-// queues is the Hi of every queue. It is no user's id: those count from one.
-const queues = ^uint64(0)
+// The Hi of every queue and of every packet log are no users' ids: those count
+// from one.
+const (
+	queues  = ^uint64(0)
+	packets = queues - 1
+)
 
 // DirectChat returns the chat of two users, in either order; a user's chat with
 // himself is his notes.
@@ -63,6 +69,10 @@ func EventsChat(u UserID) ID { return ID{uint64(u), 0} }
 // a member of it: it shows in no inbox, and only the device's own session reads it.
 func QueueChat(d DeviceID) ID { return ID{queues, uint64(d)} }
 
+// PacketsChat returns the log of what a device and the server have told each other
+// of QoS 2 exchanges on open topics. It is like a queue in all else.
+func PacketsChat(d DeviceID) ID { return ID{packets, uint64(d)} }
+
 // Kind returns the sort of chat that id names.
 func (id ID) Kind() Kind {
 	switch {
@@ -72,6 +82,8 @@ func (id ID) Kind() Kind {
 		return KindGroup
 	case id.Hi == queues:
 		return KindQueue
+	case id.Hi == packets:
+		return KindPackets
 	case id.Lo == 0:
 		return KindEvents
 	default:
@@ -87,9 +99,9 @@ func (id ID) Group() GroupID {
 	return GroupID(id.Lo)
 }
 
-// Device returns the device of a queue, zero for other kinds.
+// Device returns the device of a queue or a packet log, zero for other kinds.
 func (id ID) Device() DeviceID {
-	if id.Kind() != KindQueue {
+	if k := id.Kind(); k != KindQueue && k != KindPackets {
 		return 0
 	}
 	return DeviceID(id.Lo)
@@ -157,6 +169,8 @@ func (id ID) String() string {
 		return fmt.Sprintf("events:%d", id.Hi)
 	case KindQueue:
 		return fmt.Sprintf("queue:%d", id.Lo)
+	case KindPackets:
+		return fmt.Sprintf("packets:%d", id.Lo)
 	default:
 		return "none"
 	}

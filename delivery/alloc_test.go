@@ -27,6 +27,8 @@ func (k *sink) Deliver(d *delivery.Delivery) delivery.DeliverResult {
 
 func (k *sink) Release(uint16) delivery.DeliverResult { return delivery.Delivered }
 
+func (k *sink) Complete(uint16, bool) {}
+
 func (k *sink) Answer(*delivery.Answer) { k.answers <- struct{}{} }
 func (k *sink) Flush()                  {}
 func (k *sink) Close(delivery.Reason)   {}

@@ -100,10 +100,10 @@ func (c *committer) allOf(b *batch) []int32 {
 		if it.s != nil && it.s.poisoned {
 			it.dropped = true
 		}
-		if it.s != nil && it.s.barred.Load() && it.refusal == nil {
+		if it.s != nil && it.s.barred.Load() && it.refusal == nil && it.kind != kindReceived && it.kind != kindReleased {
 			it.refusal = refuseNotAllowed
 		}
-		if (it.kind.needsChat() || it.kind == kindOpen) && it.refusal == nil && !it.dropped {
+		if it.kind.decided() && it.refusal == nil && !it.dropped {
 			todo = append(todo, int32(i))
 		}
 	}
@@ -240,8 +240,12 @@ func (c *committer) prepare(ctx context.Context, b *batch, todo []int32, now int
 			it.dropped = true
 			continue
 		}
-		if it.kind == kindOpen {
+		switch it.kind {
+		case kindOpen:
 			c.prepareOpen(b, i)
+			continue
+		case kindReceived, kindReleased:
+			c.prepareStep(b, i)
 			continue
 		}
 		if it.kind == kindMessage && it.s != nil && it.qos > 0 && c.repeated(ctx, b, it) {
@@ -348,8 +352,8 @@ func (c *committer) prepareRead(b *batch, it *item) {
 func (c *committer) settle(b *batch) (again []int32) {
 	for n, i := range b.index {
 		it, r := &b.items[i], &b.entries.Entries[n].Result
-		if t := b.targets[n]; t != nil {
-			if c.settleOpen(t, r) && (len(again) == 0 || again[len(again)-1] != i) {
+		if t := b.targets[n]; t != nil || !it.kind.needsChat() {
+			if c.settleBeside(it, t, &b.entries.Entries[n]) && (len(again) == 0 || again[len(again)-1] != i) {
 				again = append(again, i)
 			}
 			continue
@@ -390,8 +394,8 @@ func (c *committer) settle(b *batch) (again []int32) {
 func (c *committer) failed(b *batch, todo []int32, err error) {
 	c.e.log.Error("append failed", "err", err, "entries", len(b.entries.Entries))
 	for i := range b.entries.Entries {
-		if t := b.targets[i]; t != nil {
-			t.sub.known = false
+		if it := &b.items[b.index[i]]; !it.kind.needsChat() {
+			c.unknown(it)
 			continue
 		}
 		c.ledger.drop(b.entries.Entries[i].Message.Chat)
@@ -409,6 +413,7 @@ func (c *committer) failed(b *batch, todo []int32, err error) {
 		switch {
 		case it.refusal != nil || it.dropped || it.seq != 0 && it.kind == kindMessage: // decided
 		case it.kind == kindTyping || it.kind == kindOpen && !it.open.stores(): // nothing of it was to be stored
+		case refusal != nil && (it.kind == kindReceived || it.kind == kindReleased): // better not durable than stuck
 		case refusal != nil && it.kind == kindMessage && it.cid.n > 0:
 			it.doubt = refusal
 			c.prepareRefusal(b, i)

@@ -68,7 +68,8 @@ func (o *opening) leave(d chat.DeviceID) {
 // Nothing is delivered before Start. Errors are those of Login.
 func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session, OpenInfo, error) {
 	s := &Session{
-		e: e, id: id, link: o.Link, temporary: o.Temporary, resend: -1,
+		e: e, id: id, link: o.Link, temporary: o.Temporary,
+		window: window{again: -1}, queue: window{again: -1, queue: true},
 		drained: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.limit = e.cfg.Window

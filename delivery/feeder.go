@@ -99,7 +99,7 @@ func (s *Session) wakeLocked() {
 	if s.queued || s.ended || !s.started || s.full {
 		return
 	}
-	ready := s.load || s.loaded || s.resend >= 0 || len(s.pump) > 0 || s.anyBehindLocked()
+	ready := s.load || s.loaded || s.resendingLocked() || len(s.pump) > 0 || s.anyBehindLocked()
 	if !ready || !s.load && !s.loaded && (s.out > s.limit/2 || s.crammedLocked()) {
 		return
 	}
@@ -129,10 +129,10 @@ func (s *Session) sendLocked(p *position, l *live, w *Want, dup bool) bool {
 	if w.QoS == 0 {
 		return s.sendQoS0Locked(p, l)
 	}
-	if s.out >= s.limit || s.window.len() >= maxWindow || s.resend >= 0 {
+	if s.out >= s.limit || !s.window.takes(l.msg.Seq) || s.resendingLocked() {
 		return false
 	}
-	d.Tag = s.window.nextTag()
+	d.Tag = s.window.nextTag(l.msg.Seq)
 	r, cut := s.deliverLocked(l)
 	switch r {
 	case Delivered:
@@ -170,7 +170,21 @@ const maxWindow = 8192
 
 // crammedLocked tells whether the window takes nothing before its first delivery
 // is acknowledged.
-func (s *Session) crammedLocked() bool { return s.resend < 0 && s.window.len() >= maxWindow }
+func (s *Session) crammedLocked() bool {
+	return !s.resendingLocked() && (s.window.len() >= maxWindow || s.queue.len() > 0 && !s.queue.takes(s.queue.at(s.queue.len()-1).seq+pullEntries))
+}
+
+// resendingLocked tells whether deliveries of an earlier connection have not all
+// been sent again.
+func (s *Session) resendingLocked() bool { return s.window.again >= 0 || s.queue.again >= 0 }
+
+// windowLocked returns the window that holds the deliveries of a position.
+func (s *Session) windowLocked(p *position) *window {
+	if p.id.Kind() == chat.KindQueue && p.memory == nil {
+		return &s.queue
+	}
+	return &s.window
+}
 
 // deliverLocked gives the delivery to the link, without its body if the receiver
 // does not take packets that large.
@@ -249,27 +263,8 @@ func (s *Session) Ack(tag uint16, refused bool) bool {
 	return true
 }
 
-// Received takes the first acknowledgement (PUBREC) of a QoS 2 delivery. It
-// returns true if the carrier is to answer with PUBREL, also for a repetition, and
-// false if none is: for an unknown tag, or a refusal, which ends the delivery.
-func (s *Session) Received(tag uint16, refused bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sl := s.outstandingLocked(tag)
-	switch {
-	case sl == nil || sl.step == awaitsPuback:
-		s.e.stats.UnknownAcks.Add(1)
-		return false
-	case refused:
-		s.settleLocked(sl, true)
-		return false
-	}
-	sl.step = awaitsPubcomp
-	return true
-}
-
 // Completed takes the last acknowledgement (PUBCOMP) of a QoS 2 delivery. It
-// returns false for a tag that does not wait for one.
+// returns false for a tag that does not wait for one. It never blocks.
 func (s *Session) Completed(tag uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,11 +280,15 @@ func (s *Session) Completed(tag uint16) bool {
 // outstandingLocked returns the delivery of this connection that has the tag and
 // is not acknowledged, nil if there is none.
 func (s *Session) outstandingLocked(tag uint16) *slot {
-	i := s.window.index(tag)
-	if i < 0 || s.ended || s.resend >= 0 && i >= s.resend || s.window.at(i).done {
+	w := &s.window
+	if tag > tags {
+		w = &s.queue
+	}
+	i := w.index(tag)
+	if i < 0 || s.ended || !w.sent(i) || w.at(i).done {
 		return nil
 	}
-	return s.window.at(i)
+	return w.at(i)
 }
 
 // settleLocked ends a delivery.
@@ -297,19 +296,21 @@ func (s *Session) settleLocked(sl *slot, refused bool) {
 	sl.done = true
 	sl.mute = sl.mute || refused
 	s.out--
-	for s.window.len() > 0 && s.window.at(0).done {
-		s.popLocked()
-	}
+	s.popDoneLocked(s.windowLocked(sl.p))
 	s.wakeLocked()
 }
 
-// popLocked takes the first, acknowledged delivery out of the window and moves
-// its chat's cursor: cursors move in window order only.
-func (s *Session) popLocked() {
-	sl := s.window.pop()
-	if s.resend > 0 {
-		s.resend--
+// popDoneLocked takes what is acknowledged from the start of a window.
+func (s *Session) popDoneLocked(w *window) {
+	for w.len() > 0 && w.at(0).done {
+		s.popLocked(w)
 	}
+}
+
+// popLocked takes the first, acknowledged delivery out of a window and moves its
+// chat's cursor: cursors move in window order only.
+func (s *Session) popLocked(w *window) {
+	sl := w.pop()
 	p := sl.p
 	p.out--
 	p.acked = sl.seq

@@ -22,6 +22,7 @@ type flusher struct {
 	reads   map[markKey]uint64   // read watermarks to be told
 	counts  map[chat.ID]bool     // groups whose authors are to be told how many have read
 	full    map[*subscriber]bool // queues that have given up entries
+	jobs    []func(context.Context)
 	ended   bool
 }
 
@@ -66,6 +67,13 @@ func (f *flusher) trimLater(sub *subscriber) {
 		f.full = make(map[*subscriber]bool)
 	}
 	f.full[sub] = true
+}
+
+// later has something done with the next flush.
+func (f *flusher) later(job func(context.Context)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.jobs = append(f.jobs, job)
 }
 
 // flush asks for a flush now and returns a channel that is closed after it.
@@ -130,9 +138,12 @@ func (f *flusher) round(ctx context.Context) {
 		close(done)
 	}
 	f.mu.Lock()
-	reads, counts, full := f.reads, f.counts, f.full
-	f.reads, f.counts, f.full = nil, nil, nil
+	reads, counts, full, jobs := f.reads, f.counts, f.full, f.jobs
+	f.reads, f.counts, f.full, f.jobs = nil, nil, nil, nil
 	f.mu.Unlock()
+	for _, job := range jobs {
+		job(ctx)
+	}
 	for sub := range full {
 		f.e.open.trim(ctx, sub, sub.dropped.Load())
 	}
@@ -161,6 +172,7 @@ func (s *Session) collect(savings []saving) []saving {
 	if len(s.chats) == 0 {
 		s.chats = nil
 		s.window.release()
+		s.queue.release()
 	}
 	return savings
 }

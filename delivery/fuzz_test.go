@@ -46,7 +46,7 @@ func FuzzPublish(f *testing.F) {
 		qos %= 3
 		before := len(alice.answers)
 		a := alice.publish(delivery.Publish{Topic: topic, Payload: payload, QoS: qos, PacketID: 1, Dup: dup, Text: isText})
-		alice.s.Released(1)
+		alice.free(1)
 		if n := len(alice.answers); n != before+1 {
 			t.Fatalf("%d answers", n-before)
 		}

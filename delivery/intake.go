@@ -18,10 +18,19 @@ const (
 	kindTyping               // live only
 	kindPresence             // live only
 	kindOpen                 // a publish on an open topic
+	kindReceived             // PUBREC of a delivery
+	kindReleased             // PUBREL of a publish
 )
 
 // needsChat tells whether the committer has to find the chat that an item is for.
-func (k kind) needsChat() bool { return k != kindAnswer && k != kindPresence && k != kindOpen }
+func (k kind) needsChat() bool {
+	return k == kindMessage || k == kindEntry || k == kindRead || k == kindTyping
+}
+
+// decided tells whether the committer has something to do for an item.
+func (k kind) decided() bool {
+	return k.needsChat() || k == kindOpen || k == kindReceived || k == kindReleased
+}
 
 // span is a part of a batch's data, relative to the item's base.
 type span struct{ off, n uint32 }
@@ -51,7 +60,8 @@ type item struct {
 	qos   byte
 	group bool // the topic is a group's
 	dup   bool
-	on    bool // typing: begins
+	on    bool // typing: begins; received, released: it is to be made durable
+	held  bool // released: there was such a publish
 	state presenceState
 
 	open *openItem // of kindOpen

@@ -17,8 +17,14 @@ type Link interface {
 	Answer(a *Answer)
 
 	// Release appends the packet that lets the receiver of a QoS 2 delivery go on
-	// (PUBREL), again after a reconnect. The results are those of Deliver.
+	// (PUBREL), again after a reconnect. What the window holds bounds how many there
+	// are, so that it finds room: the result is Delivered or Closed.
 	Release(tag uint16) DeliverResult
+
+	// Complete appends the last answer to a QoS 2 publish (PUBCOMP), in the order of
+	// the Turn's Released calls among the answers. known is false if there was no
+	// such publish.
+	Complete(packetID uint16, known bool)
 
 	// Flush hands what has been appended to the network, as far as it takes it at
 	// once. The engine calls it once for each batch of Deliver and Answer calls,

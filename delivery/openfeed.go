@@ -100,17 +100,20 @@ func (s *Session) sendOpenLocked(p *position, l *openLive, seq uint64, dup bool)
 		s.passLocked(p, seq, false)
 		return true
 	}
-	if s.out >= s.limit || s.window.len() >= maxWindow || s.resend >= 0 {
+	w := s.windowLocked(p)
+	if s.out >= s.limit || !w.takes(seq) || s.resendingLocked() {
 		return false
 	}
-	l.d.Tag, l.d.Dup = s.window.nextTag(), dup
-	switch s.deliverOpenLocked(l) {
+	sl := slot{p: p, seq: seq}
+	if l.qos == 2 {
+		sl.step = awaitsPubrec
+	}
+	if s.received[seq] && p.memory == nil { // before a crash: PUBREL is due, not the message again
+		sl.step = awaitsPubcomp
+	}
+	switch s.beginLocked(l, w.nextTag(seq), sl.step, dup) {
 	case Delivered:
-		sl := slot{p: p, seq: seq}
-		if l.qos == 2 {
-			sl.step = awaitsPubrec
-		}
-		s.window.push(sl)
+		w.push(sl)
 		s.out++
 		p.out++
 		p.sent = seq
@@ -123,6 +126,15 @@ func (s *Session) sendOpenLocked(p *position, l *openLive, seq uint64, dup bool)
 		s.full = true
 		return false
 	}
+}
+
+// beginLocked gives the link what begins, or goes on with, a delivery of that step.
+func (s *Session) beginLocked(l *openLive, tag uint16, at step, dup bool) DeliverResult {
+	if at == awaitsPubcomp {
+		return s.link.Release(tag)
+	}
+	l.d.Tag, l.d.Dup = tag, dup
+	return s.deliverOpenLocked(l)
 }
 
 // deliverOpenLocked gives a message to the link. Tag and Dup are set for QoS 1 and 2.
@@ -227,30 +239,24 @@ func (w *puller) resendOpen(ctx context.Context, s *Session, tag uint16, sl slot
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.resend >= s.window.len() || s.window.tagAt(s.resend) != tag {
+	win := s.windowLocked(sl.p)
+	if s.ended || win.again >= win.len() || win.tagAt(win.again) != tag {
 		return false, nil
 	}
-	at := s.window.at(s.resend)
+	at := win.at(win.again)
 	r := TooLarge
-	switch {
-	case !visible:
-	case at.step == awaitsPubcomp:
-		r = s.link.Release(tag)
-	default:
-		w.open.d.Tag, w.open.d.Dup = tag, true
-		r = s.deliverOpenLocked(&w.open)
+	if visible {
+		r = s.beginLocked(&w.open, tag, at.step, true)
 	}
 	switch r {
 	case Delivered:
-		s.resend++
+		win.again++
 		s.out++
 		return true, nil
 	case TooLarge:
 		at.done, at.mute = true, true
-		s.resend++
-		for s.window.len() > 0 && s.window.at(0).done {
-			s.popLocked()
-		}
+		win.again++
+		s.popDoneLocked(win)
 		return true, nil
 	default:
 		s.full = true

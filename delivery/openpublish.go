@@ -21,6 +21,7 @@ type openItem struct {
 	empty   bool // no payload
 	matched bool // targets have been found
 	holding bool // the session holds the packet identifier for this item
+	held    bool // durably so
 	targets []target
 
 	to    *subscriber // of a retained message for a new subscription: who asked; nil: who subscribes
@@ -38,7 +39,7 @@ type target struct {
 
 // stores tells whether accepting the item changes the store.
 func (of *openItem) stores() bool {
-	if of.retain {
+	if of.retain || of.holding {
 		return true
 	}
 	for i := range of.targets {
@@ -204,6 +205,11 @@ func (c *committer) unretain(b *batch, it *item) {
 func (c *committer) resolveQueues(ctx context.Context, b *batch, todo []int32) error {
 	for _, i := range todo {
 		it := &b.items[i]
+		if it.needsSteps() {
+			if err := c.resolveSteps(ctx, it.s); err != nil {
+				return err
+			}
+		}
 		if it.kind != kindOpen || it.refusal != nil {
 			continue
 		}
@@ -252,6 +258,9 @@ func (c *committer) prepareOpen(b *batch, i int32) {
 		of.holding = true
 		it.s.hold(it.pid, sentRow{})
 	}
+	if of.holding && !of.held && it.s.lasting() {
+		c.addStep(b, i, stepHeld)
+	}
 	if c.e.open.cfg.Refuse && c.overfull(it) {
 		it.refusal = refuseQueueFull
 		return
@@ -296,6 +305,33 @@ func (c *committer) overfull(it *item) bool {
 		}
 	}
 	return false
+}
+
+// settleBeside takes the result of an entry that is not of a chat, and tells whether
+// it has to be appended again.
+func (c *committer) settleBeside(it *item, t *target, e *storage.Entry) (again bool) {
+	if t != nil {
+		return c.settleOpen(t, &e.Result)
+	}
+	again = c.settleStep(it, &e.Message, &e.Result)
+	if it.kind == kindOpen {
+		it.open.held = !again
+	} else {
+		it.on = again
+	}
+	return again
+}
+
+// unknown has the heads read again that an item was appended behind.
+func (c *committer) unknown(it *item) {
+	if it.s != nil {
+		it.s.steps.known = false
+	}
+	if it.kind == kindOpen {
+		for i := range it.open.targets {
+			it.open.targets[i].sub.known = false
+		}
+	}
 }
 
 // settleOpen takes the result of one entry over into its target, and tells whether

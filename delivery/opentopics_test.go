@@ -169,7 +169,7 @@ func TestOpenRetained(t *testing.T) {
 				if a := alice.publish(p); a.code != "" {
 					t.Fatalf("publish: %+v", a)
 				}
-				alice.s.Released(7)
+				alice.free(7)
 			}
 			set("open/a", "first", 1)
 			set("open/a", "second", 1)
@@ -289,16 +289,17 @@ func TestOpenQoS2GoesOnAfterReconnect(t *testing.T) {
 		t.Error("PUBCOMP was taken before PUBREC")
 	}
 	for _, tag := range tags[:2] {
-		if !bob.s.Received(tag, false) || !bob.s.Received(tag, false) {
+		if !bob.receive(tag) || !bob.receive(tag) {
 			t.Error("PUBREC was not taken, or not twice")
 		}
 	}
+	bob.wait("PUBREL", func() bool { return len(bob.released) >= 2 })
 	if !bob.s.Completed(tags[0]) || bob.s.Completed(tags[0]) {
 		t.Error("PUBCOMP was not taken once")
 	}
 	bob.close(false)
 	again := w.connect("bob", "phone")
-	again.wait("what was outstanding", func() bool { return len(again.got) == 1 && len(again.released) == 1 })
+	again.wait("what was outstanding", func() bool { return len(again.got) == 1 && len(again.released) == 2 })
 	again.acks.Wait()
 	again.mu.Lock()
 	defer again.mu.Unlock()
@@ -319,10 +320,74 @@ func TestOpenQoS2PublishIsOne(t *testing.T) {
 	alice.close(false)
 	again := w.connect("alice", "phone")
 	again.publish(p)
-	again.s.Released(7)
+	again.free(7)
 	again.publish(openPublish("open/n", "last", 2))
 	bob.wait("the last", func() bool { return len(bob.got) > 0 && bob.got[len(bob.got)-1].payload == "last" })
 	if got := bob.payloads("open/n"); !slices.Equal(got, []string{"once", "last"}) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A crash forgets neither what the receiver of a QoS 2 delivery has said nor with
+// which packet identifier it knows the message.
+func TestOpenQoS2DeliveryGoesOnAfterCrash(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+	bob.mu.Lock()
+	bob.hold = true
+	bob.mu.Unlock()
+	for i := range 3 {
+		alice.publish(delivery.Publish{Topic: []byte("open/n"), Payload: fmt.Append(nil, i), QoS: 2, PacketID: uint16(10 + i)})
+	}
+	bob.wait("three deliveries", func() bool { return len(bob.got) == 3 })
+	tags := bob.tags()
+	bob.receive(tags[1])
+	bob.wait("PUBREL", func() bool { return len(bob.released) == 1 })
+	w.crash()
+	again := w.connect("bob", "phone")
+	again.wait("what was outstanding", func() bool { return len(again.released) == 3 })
+	again.acks.Wait()
+	again.mu.Lock()
+	defer again.mu.Unlock()
+	if len(again.got) != 2 || again.got[0].tag != tags[0] || again.got[1].tag != tags[2] || !again.got[0].dup || !again.got[1].dup {
+		t.Errorf("got %+v; tags were %v", again.got, tags)
+	}
+	if !slices.Contains(again.released, tags[1]) {
+		t.Errorf("released %v; tags were %v", again.released, tags)
+	}
+}
+
+// A crash forgets neither that a QoS 2 publish was taken nor that its identifier
+// is free again.
+func TestOpenQoS2PublishIsOneAfterCrash(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	bob := w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+	bob.close(true)
+	alice := w.connect("alice", "phone")
+	alice.subscribeWith(delivery.Subscription{Filter: "open/none", QoS: 1}) // so that there is a session
+	taken, free := openPublish("open/n", "taken", 2), openPublish("open/n", "free", 2)
+	free.PacketID = 8
+	alice.publish(taken)
+	alice.publish(free)
+	if !alice.free(8) {
+		t.Error("there was no publish to be released")
+	}
+	for range 2 {
+		w.crash()
+		alice = w.connect("alice", "phone")
+	}
+	taken.Dup, free.Dup = true, true
+	alice.publish(taken)
+	alice.publish(free)
+	if !alice.free(7) || alice.free(7) {
+		t.Error("the publish was not released once")
+	}
+	alice.publish(openPublish("open/n", "last", 2))
+	again := w.connect("bob", "phone")
+	again.wait("the last", func() bool { return len(again.got) > 0 && again.got[len(again.got)-1].payload == "last" })
+	if got, want := again.payloads("open/n"), []string{"taken", "free", "free", "last"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

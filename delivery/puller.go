@@ -100,7 +100,7 @@ type puller struct {
 // what an earlier connection has left unacknowledged, then the log of one chat.
 func (w *puller) serve(ctx context.Context, s *Session) error {
 	s.mu.Lock()
-	load, loaded, resend, pump := s.load, s.loaded, s.resend >= 0, len(s.pump) > 0
+	load, loaded, resend, pump := s.load, s.loaded, s.resendingLocked(), len(s.pump) > 0
 	s.load, s.loaded = false, false
 	s.mu.Unlock()
 	if load {
@@ -121,8 +121,10 @@ func (w *puller) serve(ctx context.Context, s *Session) error {
 		}
 	}
 	if resend {
-		if done, err := w.resend(ctx, s); err != nil || !done {
-			return err
+		for _, win := range [...]*window{&s.window, &s.queue} {
+			if done, err := w.resend(ctx, s, win); err != nil || !done {
+				return err
+			}
 		}
 	}
 	if pump {
@@ -324,19 +326,19 @@ func (w *puller) dress(j *job, m *chat.Message, from sender) {
 // resend sends again, with DUP and the same tags, what an earlier connection has
 // sent and the device has not acknowledged [MQTT-4.4.0-1]. done is false while
 // some of it has no room.
-func (w *puller) resend(ctx context.Context, s *Session) (done bool, err error) {
+func (w *puller) resend(ctx context.Context, s *Session, win *window) (done bool, err error) {
 	for {
 		s.mu.Lock()
-		for s.resend >= 0 && s.resend < s.window.len() && s.window.at(s.resend).done {
-			s.resend++
+		for win.again >= 0 && win.again < win.len() && win.at(win.again).done {
+			win.again++
 		}
-		if s.ended || s.resend < 0 || s.resend >= s.window.len() {
-			s.resend = -1
+		if s.ended || win.again < 0 || win.again >= win.len() {
+			win.again = -1
 			s.mu.Unlock()
 			return true, nil
 		}
-		sl := *s.window.at(s.resend)
-		tag := s.window.tagAt(s.resend)
+		sl := *win.at(win.again)
+		tag := win.tagAt(win.again)
 		room := s.out < s.limit && !s.full
 		s.mu.Unlock()
 		if !room {
@@ -375,16 +377,15 @@ func (w *puller) resend(ctx context.Context, s *Session) (done bool, err error) 
 func (w *puller) again(s *Session, tag uint16, sl slot, visible bool) (sent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.resend >= s.window.len() || s.window.tagAt(s.resend) != tag {
+	win := &s.window
+	if s.ended || win.again >= win.len() || win.tagAt(win.again) != tag {
 		return false
 	}
 	if !visible {
-		at := s.window.at(s.resend)
+		at := win.at(win.again)
 		at.done, at.mute = true, true
-		s.resend++
-		for s.window.len() > 0 && s.window.at(0).done {
-			s.popLocked()
-		}
+		win.again++
+		s.popDoneLocked(win)
 		return true
 	}
 	// Also if nothing selects the chat any more: what was begun is completed
@@ -400,14 +401,12 @@ func (w *puller) again(s *Session, tag uint16, sl slot, visible bool) (sent bool
 	r, cut := s.deliverLocked(&w.live)
 	switch r {
 	case Delivered, TooLarge:
-		at := s.window.at(s.resend)
+		at := win.at(win.again)
 		at.mute = at.mute || cut
-		s.resend++
+		win.again++
 		if r == TooLarge {
 			at.done, at.mute = true, true
-			for s.window.len() > 0 && s.window.at(0).done {
-				s.popLocked()
-			}
+			s.popDoneLocked(win)
 			return true
 		}
 		s.out++

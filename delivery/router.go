@@ -89,6 +89,11 @@ func (r *router) reply(b *batch, it *item) {
 	if it.dropped {
 		return
 	}
+	if it.kind == kindReceived || it.kind == kindReleased {
+		r.finishStep(it)
+		r.touch(it.s)
+		return
+	}
 	s := it.s
 	a := &r.answer
 	if it.refusal != nil {
@@ -104,7 +109,7 @@ func (r *router) reply(b *batch, it *item) {
 		a.CID = b.bytes(it, it.cid)
 	}
 	if it.refusal != nil && it.qos == 2 {
-		s.Released(it.pid)
+		s.letGo(it.pid)
 	}
 	if it.kind == kindMessage || it.refusal != nil {
 		s.mu.Lock()

@@ -27,6 +27,7 @@ type Session struct {
 	id         Identity
 	link       Link
 	epoch      uint32
+	began      uint32        // epoch of the connection that began the MQTT session
 	limit      int           // deliveries that may be outstanding
 	temporary  bool          // subscriptions end with the connection
 	crashed    bool          // sessions after closedAt were not closed in order
@@ -34,6 +35,7 @@ type Session struct {
 	closedAt   uint32        // last epoch whose packet state was stored, and with it all of its unsettled publishes
 	opened     int64         // Unix milliseconds
 	access     topics.Access // to open topics
+	inherits   bool          // an earlier connection has left steps of QoS 2 exchanges
 	aftercrash bool          // what lies behind the cursors may have been sent before: it carries DUP
 
 	pending atomic.Int64  // publishes not yet answered
@@ -50,6 +52,7 @@ type Session struct {
 	lastChat  *ledgerChat // the chat written to last, so that it need not be looked up
 	lastName  []byte
 	lastGroup bool
+	steps     stepLog
 	poisoned  bool      // a publish has an unknown outcome: nothing behind it may be answered
 	earlier   []sentRow // unsettled publishes of earlier connections
 
@@ -74,8 +77,8 @@ type Session struct {
 	loaded   bool               // it has, and all that it saw has been offered
 	wanted   map[chat.ID]uint64 // noted while loading
 	chats    map[chat.ID]*position
-	window   window
-	resend   int                // deliveries of the window, from its start, that this connection has sent (the rest are of an earlier one); -1: all
+	window   window             // of chats
+	queue    window             // of the queue of open topics
 	out      int                // sent on this connection and not acknowledged
 	behind   [4]chain           // positions with something to read, by class
 	turn     int                // class to serve next
@@ -84,6 +87,7 @@ type Session struct {
 	listed   bool               // the flusher will look at it
 	retained []retained         // presence to be sent after SUBACK
 	held     map[uint16]sentRow // QoS 2 publishes that wait for PUBREL
+	received map[uint64]bool    // entries of the queue that are to be sent again and were received before a crash
 	open     *subscriber        // to open topics; nil: it never has subscribed to any
 	memory   memoryQueue        // of a session whose queue is not in the store
 	asked    []retainedJob      // retained messages of open topics to be sent, after SUBACK

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"tidings/chat"
@@ -19,6 +20,7 @@ type state struct {
 	Epoch      uint32          `json:"e"`           // last session of which Sent has every unsettled publish
 	Unclean    bool            `json:"u,omitempty"` // later sessions may have more: they are looked for in the log
 	Persistent bool            `json:"p,omitempty"` // an MQTT session to be taken up again
+	Began      uint32          `json:"b,omitempty"` // the epoch of the connection that began it
 	Until      int64           `json:"x,omitempty"` // when that session expires, Unix milliseconds; zero: never
 	Again      bool            `json:"a,omitempty"` // what an earlier, crashed session has sent is not all fed again yet
 	Subs       []Subscription  `json:"s,omitempty"`
@@ -26,6 +28,7 @@ type state struct {
 	Window     []stateSlot     `json:"w,omitempty"`
 	Sent       []sentRow       `json:"d,omitempty"` // unsettled publishes
 	Held       []sentRow       `json:"h,omitempty"` // QoS 2 publishes that wait for PUBREL
+	Received   []uint64        `json:"r,omitempty"` // entries of the queue that the device has, of those that are to be sent again
 	Carrier    json.RawMessage `json:"c,omitempty"`
 }
 
@@ -59,7 +62,7 @@ func decodeState(b []byte) (state, error) {
 // check looks at what would move a cursor past undelivered entries if it were
 // wrong.
 func (st *state) check() error {
-	if len(st.Window) > maxWindow || st.First >= tags {
+	if len(st.Window) > 2*maxWindow || st.First >= tags {
 		return fmt.Errorf("a window of %d deliveries from %d", len(st.Window), st.First)
 	}
 	last := make(map[chat.ID]uint64)
@@ -90,6 +93,7 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	s.epoch, s.inbox, s.opened = d.Epoch, d.Inbox, now
 	s.closedAt = st.Epoch
 	s.crashed = openBefore != "" || st.Unclean
+	s.began = s.epoch
 	s.earlier, s.kept = st.Sent, st.Sent
 	s.carrier = st.Carrier
 	s.window.first = s.epoch * 8191 % tags
@@ -110,15 +114,23 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 		return info, s.keep(ctx, ended, false, false)
 	}
 	info.Present, s.stored = true, true
+	s.began = st.Began
 	s.held = make(map[uint16]sentRow, len(st.Held))
 	for _, r := range st.Held {
 		s.held[r.PacketID] = r
 	}
+	for _, seq := range st.Received {
+		s.noteReceived(seq)
+	}
 	s.restoreSubscriptions(st.Subs)
 	if openBefore == "" {
 		s.restoreWindow(&st)
+		s.inherits = len(st.Held) > 0 || len(st.Received) > 0
+		return info, nil
 	}
-	return info, nil
+	err = s.readSteps(ctx)
+	s.inherits = len(s.held) > 0 || len(s.received) > 0
+	return info, err
 }
 
 func (s *Session) restoreSubscriptions(subs []Subscription) {
@@ -155,9 +167,10 @@ func (s *Session) restoreWindow(st *state) {
 		p.sent = max(p.sent, sl.Seq)
 		p.want = p.sent
 		p.out++
-		s.window.push(slot{p: p, seq: sl.Seq, done: sl.Done, mute: sl.Mute, step: sl.Step})
+		win := s.windowLocked(p)
+		win.push(slot{p: p, seq: sl.Seq, done: sl.Done, mute: sl.Mute, step: sl.Step})
+		win.again = 0
 	}
-	s.resend = 0
 }
 
 // feedsAgainLocked tells whether entries that an earlier, crashed session may have
@@ -180,10 +193,17 @@ func (s *Session) snapshotLocked(persistent bool) state {
 	}
 	st.Subs = s.subs
 	st.First = s.window.first
-	for i := range s.window.len() {
-		sl := s.window.at(i)
-		st.Window = append(st.Window, stateSlot{sl.p.id, sl.seq, sl.done, sl.mute, sl.step})
+	for _, win := range [...]*window{&s.window, &s.queue} {
+		for i := range win.len() {
+			sl := win.at(i)
+			st.Window = append(st.Window, stateSlot{sl.p.id, sl.seq, sl.done, sl.mute, sl.step.kept()})
+		}
 	}
+	for seq := range s.received {
+		st.Received = append(st.Received, seq)
+	}
+	slices.Sort(st.Received)
+	st.Began = s.began
 	for _, r := range s.held {
 		if r.Seq != 0 || r.Open {
 			st.Held = append(st.Held, r)

@@ -187,13 +187,9 @@ func (s *Session) heldFor(pid uint16) (r sentRow, ok bool) {
 	return r, ok
 }
 
-// Released tells that the client has sent PUBREL for a QoS 2 publish, whose
-// packet identifier is free again [MQTT-4.3.3-12]. known is false if there was
-// none.
-func (s *Session) Released(packetID uint16) (known bool) {
+// letGo frees the packet identifier of a QoS 2 publish that was refused.
+func (s *Session) letGo(packetID uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, known = s.held[packetID]
 	delete(s.held, packetID)
-	return known
 }

@@ -179,14 +179,14 @@ func TestQoS2IsHeldUntilReleased(t *testing.T) {
 	alice.close(false)
 	alice = w.online("alice", "phone")
 	alice.stored(again(p), 1)
-	if !alice.s.Released(5) {
+	if !alice.free(5) {
 		t.Error("the identifier of a held publish is unknown")
 	}
-	if alice.s.Released(5) {
+	if alice.free(5) {
 		t.Error("an identifier was released twice")
 	}
 	alice.stored(p, 2)
-	alice.s.Released(5)
+	alice.free(5)
 	alice.close(true)
 	w.restart()
 	w.online("alice", "phone").stored(p, 3)

@@ -132,24 +132,26 @@ func (b believer) Authenticate(ctx context.Context, l *hooks.Login) (hooks.Grant
 // device is a connected device: its link and its session.
 type device struct {
 	w    *world
+	e    *delivery.Engine
 	name string
 	s    *delivery.Session
 	info delivery.OpenInfo
 
-	mu       sync.Mutex
-	changed  *sync.Cond
-	got      []got
-	answers  []answer
-	acks     sync.WaitGroup
-	released []uint16 // tags of PUBREL
-	acked    []uint16 // tags whose acknowledgement the engine has taken
-	closed   delivery.Reason
-	hold     bool // do not acknowledge
-	stuck    bool // no room in the output
-	skip     int  // deliveries that are not acknowledged, from the first
-	deaf     bool // does not end when the engine asks
-	late     bool // connect leaves Start to the test
-	largest  int  // bytes of payload that the device takes; zero: any
+	mu        sync.Mutex
+	changed   *sync.Cond
+	got       []got
+	answers   []answer
+	acks      sync.WaitGroup
+	completed []completion
+	released  []uint16 // tags of PUBREL
+	acked     []uint16 // tags whose acknowledgement the engine has taken
+	closed    delivery.Reason
+	hold      bool // do not acknowledge
+	stuck     bool // no room in the output
+	skip      int  // deliveries that are not acknowledged, from the first
+	deaf      bool // does not end when the engine asks
+	late      bool // connect leaves Start to the test
+	largest   int  // bytes of payload that the device takes; zero: any
 }
 
 // got is a delivery as the device saw it.
@@ -203,15 +205,53 @@ func (d *device) Release(tag uint16) delivery.DeliverResult {
 	d.mu.Lock()
 	d.released = append(d.released, tag)
 	d.changed.Broadcast()
+	hold := d.hold
 	d.mu.Unlock()
-	d.acks.Go(func() { d.s.Completed(tag) })
+	if !hold {
+		d.acks.Go(func() { d.s.Completed(tag) })
+	}
 	return delivery.Delivered
+}
+
+// Complete tells of a PUBCOMP.
+func (d *device) Complete(pid uint16, known bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.completed = append(d.completed, completion{pid, known})
+	d.changed.Broadcast()
+}
+
+type completion struct {
+	pid   uint16
+	known bool
+}
+
+// free sends PUBREL and waits for PUBCOMP, which tells whether there was such a
+// publish.
+func (d *device) free(pid uint16) (known bool) {
+	d.mu.Lock()
+	n := len(d.completed)
+	d.mu.Unlock()
+	t := d.w.e.NewTurn()
+	t.Released(d.s, pid, false)
+	t.Commit()
+	d.wait("PUBCOMP", func() bool { return len(d.completed) > n })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.completed[n].known
+}
+
+// receive sends PUBREC.
+func (d *device) receive(tag uint16) (known bool) {
+	t := d.e.NewTurn()
+	known = t.Received(d.s, tag, false)
+	t.Commit()
+	return known
 }
 
 // ack acknowledges a delivery.
 func (d *device) ack(tag uint16) {
-	if d.s.Received(tag, false) {
-		d.s.Completed(tag)
+	if d.receive(tag) { // Release completes it
 		return
 	}
 	if d.s.Ack(tag, false) {
@@ -259,7 +299,7 @@ func receiving(n int) option { return func(o *delivery.OpenOptions, _ *device) {
 // connect opens a session without subscribing.
 func (w *world) connect(user, name string, opts ...option) *device {
 	w.t.Helper()
-	d := &device{w: w, name: user + "/" + name}
+	d := &device{w: w, e: w.e, name: user + "/" + name}
 	d.changed = sync.NewCond(&d.mu)
 	id, err := w.e.Login(w.t.Context(), &hooks.Login{User: user, Client: name, Password: []byte("x")})
 	if err != nil {
