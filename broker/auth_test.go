@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,6 +256,28 @@ func TestBadAuthenticationIsAnsweredAndClosed(t *testing.T) {
 			t.Errorf("%d panics, refused %v", stats.Panics, stats.Refused)
 		}
 	})
+}
+
+// Where nobody has an account there is nothing to prove.
+func TestNoMethodWithoutAccounts(t *testing.T) {
+	var open sync.WaitGroup
+	t.Cleanup(open.Wait) // after the server's shutdown
+	s := serve(t, mode{}, broker.Config{}, newFakeEngine(), nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open.Go(func() {
+		if err := s.broker.ServeOpen(ln); !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	s.addr = ln.Addr().String()
+	c := s.raw()
+	c.send(withMethod(mqttest.Options{}, "ECHO", "alice"), 0)
+	if got := c.rest(); got != "2003008c00" {
+		t.Errorf("answered %q", got)
+	}
 }
 
 // What comes behind CONNECT at once waits its turn.

@@ -39,7 +39,7 @@ func (p *prover) begin() {
 	p.first, p.err = p.conversation.Step("")
 }
 
-// Authenticate implements paho.Auther.
+// Authenticate is what paho calls for each AUTH 0x18.
 func (p *prover) Authenticate(a *paho.Auth) *paho.Auth {
 	for i, c := range a.Properties.AuthData {
 		if c == ',' {
@@ -52,7 +52,7 @@ func (p *prover) Authenticate(a *paho.Auth) *paho.Auth {
 	return p.auth(0x18, answer)
 }
 
-// Authenticated implements paho.Auther.
+// Authenticated is what paho calls for CONNACK and AUTH 0x00.
 func (p *prover) Authenticated() {}
 
 func (p *prover) auth(code byte, data string) *paho.Auth {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// ErrUnknownMethod: no plugin knows the authentication method that a client has
-// named.
+// ErrUnknownMethod tells that no plugin knows the authentication method that a
+// client has named.
 var ErrUnknownMethod = errors.New("unknown authentication method")
 
 // Exchanger establishes who a login is by several messages instead of one
