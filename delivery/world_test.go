@@ -203,11 +203,10 @@ func (d *device) Deliver(v *delivery.Delivery) delivery.DeliverResult {
 // Release completes a QoS 2 delivery.
 func (d *device) Release(tag uint16) delivery.DeliverResult {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.released = append(d.released, tag)
 	d.changed.Broadcast()
-	hold := d.hold
-	d.mu.Unlock()
-	if !hold {
+	if !d.hold {
 		d.acks.Go(func() { d.s.Completed(tag) })
 	}
 	return delivery.Delivered
