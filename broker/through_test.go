@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"tidings/broker"
 	"tidings/internal/mqttest"
@@ -99,7 +100,7 @@ func TestAliasesOfOneClientAreBounded(t *testing.T) {
 	s := serve(t, mode{version: mqttest.V5}, broker.Config{TopicAliasMaximum: 100}, newFakeEngine(), nil)
 	c := s.dial("alice", "phone")
 	long := string(bytes.Repeat([]byte{'x'}, 60_000))
-	for i := range 17 {
+	for i := range 40 {
 		topic := fmt.Sprint("open/", i%10, long) // the same ten again cost nothing
 		p := &mqttest.Publish{Topic: topic, QoS: 1, Props: (&mqttest.Properties{}).SetNumber(mqttest.PropTopicAlias, uint32(i%10+1))}
 		if _, err := c.PublishWait(t.Context(), p); err != nil {
@@ -111,6 +112,11 @@ func TestAliasesOfOneClientAreBounded(t *testing.T) {
 		if c.Publish(p) != nil {
 			break
 		}
+	}
+	select {
+	case <-c.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("more than a megabyte of topics is kept")
 	}
 	if d, ok := c.Err().(*mqttest.Disconnected); !ok || d.Code != 0x97 {
 		t.Errorf("ended with %v", c.Err())
