@@ -20,6 +20,9 @@ type Config struct {
 	OpenTopics []string `yaml:"open_topics" default:"" doc:"Topic filters of open topics, where plain MQTT holds beside the chats, such as open/#. Their first level is a name, and not u, g or rpc."`
 	Access     []string `yaml:"access" default:"" doc:"Rules about open topics: allow or deny, then a user, *, @group or @group:role, then publish, subscribe or all, then a topic filter with %u for the user and %c for the client identifier. The first that matches decides; what none matches is allowed."`
 
+	Conformance     string `yaml:"conformance" default:"" doc:"Address of the conformance listener, on loopback only, such as 127.0.0.1:1884: it lets everybody in, and all topics but u/… and g/… are open there. For general MQTT test suites."`
+	ServerReference string `yaml:"server_reference" default:"" doc:"Other servers, as host or host:port with spaces between, that MQTT 5 clients are told to use while this one shuts down."`
+
 	Log       Log       `yaml:"log"`
 	Limits    Limits    `yaml:"limits"`
 	Auth      Auth      `yaml:"auth"`
@@ -98,7 +101,6 @@ type Open struct {
 	QueuePolicy   string `yaml:"queue_policy" default:"drop_oldest" oneof:"drop_oldest refuse" doc:"What happens to a message for a session whose queue is full: drop_oldest drops and counts what waits longest, refuse refuses the publish."`
 	Retained      int    `yaml:"retained" default:"100000" min:"1" doc:"Retained messages in all."`
 	RetainedBytes Size   `yaml:"retained_bytes" default:"64MiB" min:"1KiB" doc:"Bytes of all retained messages together."`
-	Conformance   string `yaml:"conformance" default:"" doc:"Address of the conformance listener, on loopback only, such as 127.0.0.1:1884: it lets everybody in, and all topics but u/… and g/… are open there. For general MQTT test suites."`
 }
 
 // Default returns the settings without any file, variable or flag.

@@ -126,7 +126,7 @@ func TestEveryKeyInEveryWay(t *testing.T) {
 		"auth.argon2.memory": "20MiB", "limits.body": "255KiB", "limits.output_buffer": "255KiB",
 		"limits.bytes_per_second": "9B", "limits.user_bytes_per_second": "9B",
 		"open_topics": "open/#", "access": "deny * all open/a/#", "open.queue_policy": "refuse", "open.retained_bytes": "65MiB",
-		"open.conformance":   "127.0.0.1:7003",
+		"conformance":        "127.0.0.1:7003",
 		"session_expiry_max": "9d", "connect_timeout": "9s", "write_timeout": "9s", "limits.burst": "9s",
 	}
 	for _, k := range config.Keys() {
@@ -242,20 +242,20 @@ func TestProblems(t *testing.T) {
 		{"queue policy", "open: {queue_policy: drop, queue: 0}\n", nil, nil, []string{
 			`tidings.yaml:1: open.queue_policy: "drop" is not one of drop_oldest, refuse`, "tidings.yaml:1: open.queue: 0 is less than 1",
 		}},
-		{"conformance off loopback", "open: {conformance: ':1884'}\n", nil, nil, []string{
-			`tidings.yaml:1: open.conformance: ":1884" can be reached from other machines, and this listener lets everybody in: its host must be 127.0.0.1, [::1] or localhost`,
+		{"conformance off loopback", "conformance: ':1884'\n", nil, nil, []string{
+			`tidings.yaml:1: conformance: ":1884" can be reached from other machines, and this listener lets everybody in: its host must be 127.0.0.1, [::1] or localhost`,
 		}},
-		{"conformance on another host", "", nil, []string{"--open-conformance=example.org:1884"}, []string{
-			`--open-conformance: open.conformance: "example.org:1884" can be reached from other machines, and this listener lets everybody in: its host must be 127.0.0.1, [::1] or localhost`,
+		{"conformance on another host", "", nil, []string{"--conformance=example.org:1884"}, []string{
+			`--conformance: conformance: "example.org:1884" can be reached from other machines, and this listener lets everybody in: its host must be 127.0.0.1, [::1] or localhost`,
 		}},
-		{"conformance nowhere", "open: {conformance: localhost}\n", nil, nil, []string{
-			`tidings.yaml:1: open.conformance: "localhost" is not an address such as 127.0.0.1:1883 or :1883`,
+		{"conformance nowhere", "conformance: localhost\n", nil, nil, []string{
+			`tidings.yaml:1: conformance: "localhost" is not an address such as 127.0.0.1:1883 or :1883`,
 		}},
-		{"conformance on the address of mqtt", "mqtt: 127.0.0.1:7000\nopen: {conformance: 127.0.0.1:7000}\n", nil, nil, []string{
-			"tidings.yaml:2: open.conformance: is the same address as mqtt",
+		{"conformance on the address of mqtt", "mqtt: 127.0.0.1:7000\nconformance: 127.0.0.1:7000\n", nil, nil, []string{
+			"tidings.yaml:2: conformance: is the same address as mqtt",
 		}},
-		{"conformance on the address of http", "http: 127.0.0.1:7000\nopen: {conformance: 127.0.0.1:7000}\n", nil, nil, []string{
-			"tidings.yaml:2: open.conformance: is the same address as http",
+		{"conformance on the address of http", "http: 127.0.0.1:7000\nconformance: 127.0.0.1:7000\n", nil, nil, []string{
+			"tidings.yaml:2: conformance: is the same address as http",
 		}},
 		{"no directory", `data: ""`, nil, nil, []string{"tidings.yaml:1: data: the directory has no name"}},
 	} {
@@ -297,9 +297,9 @@ func TestGoodFiles(t *testing.T) {
 		"list as text":        "ws:\n  origins: a.example, b.example\n",
 		"numbers":             "node: 7\nlimits:\n  inflight: 7\n  body: 4096\n",
 		"retention":           "retention: delivered\n",
-		"conformance":         "open:\n  conformance: '[::1]:0'\n",
-		"conformance by name": "open:\n  conformance: localhost:1884\n",
-		"conformance, any":    "mqtt: 127.0.0.1:0\nopen:\n  conformance: 127.0.0.1:0\n",
+		"conformance":         "conformance: '[::1]:0'\n",
+		"conformance by name": "conformance: localhost:1884\n",
+		"conformance, any":    "mqtt: 127.0.0.1:0\nconformance: 127.0.0.1:0\n",
 	} {
 		if _, err := load(t, yaml, nil); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -17,7 +17,7 @@ func (c *Config) openProblems() []*Problem {
 	_, err = topics.ParseRules(c.Access)
 	ps = append(ps, lineProblems("access", "rule", err)...)
 
-	addr := c.Open.Conformance
+	addr := c.Conformance
 	if addr == "" {
 		return ps
 	}
@@ -31,7 +31,7 @@ func (c *Config) openProblems() []*Problem {
 		}
 	}
 	if text != "" {
-		ps = append(ps, &Problem{Key: "open.conformance", Text: text})
+		ps = append(ps, &Problem{Key: "conformance", Text: text})
 	}
 	return ps
 }

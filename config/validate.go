@@ -34,6 +34,8 @@ func (c *Config) problems() []*Problem {
 	check("node", validName(c.Node), "%q is not 1 to 64 of a-z 0-9 . _ -, the first a letter or digit", c.Node)
 	check("retention", c.Retention.valid(), "%q is not forever, delivered, or a duration of 1s or more such as 30d", c.Retention)
 
+	check("server_reference", len(c.ServerReference) <= 1024, "is longer than 1024 bytes")
+
 	check("limits.packet", c.Limits.Packet >= 2*c.Limits.Body,
 		"%v is less than twice limits.body, which is %v", c.Limits.Packet, c.Limits.Body)
 	check("auth.argon2.memory", c.Auth.Argon2.Memory%KiB == 0, "%v is not whole KiB", c.Auth.Argon2.Memory)
