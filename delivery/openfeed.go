@@ -235,7 +235,8 @@ func (w *puller) resendOpen(ctx context.Context, s *Session, tag uint16, sl slot
 		if err != nil {
 			return false, err
 		}
-		visible = len(msgs) == 1 && !msgs[0].Stub && !expired(&msgs[0]) && w.open.read(&msgs[0]) == nil
+		// What has been sent does not expire [MQTT-4.3.3-7].
+		visible = len(msgs) == 1 && !msgs[0].Stub && w.open.read(&msgs[0]) == nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

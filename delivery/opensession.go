@@ -10,13 +10,19 @@ import (
 
 // checkOpen decides about a filter of open topics.
 func (s *Session) checkOpen(filter string) *Refusal {
-	if !s.e.open.selects(&s.id, filter) {
+	_, rest, shared := topics.ParseShared(filter)
+	switch {
+	case !topics.ValidFilter(filter): // [MQTT-4.7.1-1]
+		return topicRefusal(topics.ErrMalformedFilter)
+	case topics.IsShared(filter) && !shared: // [MQTT-4.8.2-1, MQTT-4.8.2-2]
+		return topicRefusal(topics.ErrMalformedShare)
+	case !s.e.open.selects(&s.id, filter):
 		return refuseNotYours
 	}
 	if err := s.e.plugins.AuthorizeSubscribe(&s.id.Actor, filter); err != nil {
 		return pluginRefusal(err)
 	}
-	if _, rest, ok := topics.ParseShared(filter); ok {
+	if shared {
 		filter = rest
 	}
 	if !s.access.MaySubscribe(filter) {
