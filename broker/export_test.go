@@ -23,12 +23,12 @@ type (
 func NewForTest(cfg Config, e EngineForTest, r RPC) (*Server, error) { return newServer(cfg, e, r) }
 
 // ServeConnForTest serves one connection by the goroutine driver until it ends.
-func (s *Server) ServeConnForTest(nc net.Conn) {
+func (s *Server) ServeConnForTest(nc net.Conn, plain bool) {
 	if s.begin(nil) != nil {
 		nc.Close()
 		return
 	}
-	if w := s.newNetWire(nc, "test", false); w != nil {
+	if w := s.newNetWire(nc, "test", plain); w != nil {
 		w.serve()
 	}
 }

@@ -18,6 +18,7 @@ type pipes struct {
 	t      *testing.T
 	engine *fakeEngine
 	broker *broker.Server
+	plain  bool // connections are for conformance tests
 }
 
 func servePipes(t *testing.T, cfg broker.Config) *pipes {
@@ -27,7 +28,7 @@ func servePipes(t *testing.T, cfg broker.Config) *pipes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &pipes{t, e, b}
+	return &pipes{t: t, engine: e, broker: b}
 }
 
 func (p *pipes) stop() {
@@ -41,7 +42,7 @@ func (p *pipes) stop() {
 
 func (p *pipes) conn() net.Conn {
 	ours, theirs := net.Pipe()
-	go p.broker.ServeConnForTest(theirs)
+	go p.broker.ServeConnForTest(theirs, p.plain)
 	return ours
 }
 

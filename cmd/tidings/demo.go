@@ -16,6 +16,9 @@ func newDemo(c *command) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(cfg.OpenTopics) == 0 {
+				cfg.OpenTopics = []string{demoOpen}
+			}
 			return c.serve(cmd.Context(), &cfg, c.seed)
 		},
 	}

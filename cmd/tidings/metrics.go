@@ -107,7 +107,8 @@ func (c collector) carrier(g gauges) {
 	g.counter("tidings_answers_dropped_total", "Answers on sent and rpc topics dropped for lack of room.", st.CutLive)
 	g.counter("tidings_wills_sent_total", "Will messages stored.", st.WillsSent)
 	g.counter("tidings_wills_refused_total", "Will messages refused.", st.WillsRefused)
-	g.counter("tidings_acks_stray_total", "PUBACKs without a delivery.", st.StrayAcks)
+	g.counter("tidings_wills_hurried_total", "Will messages sent without their delay, since too many were waiting.", st.WillsHurried)
+	g.counter("tidings_acks_stray_total", "Acknowledgements without a delivery.", st.StrayAcks)
 	g.counter("tidings_panics_total", "Panics caught while serving one connection.", st.Panics)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"tidings/hooks/limits"
 	"tidings/storage"
 	"tidings/storage/pebble"
+	"tidings/topics"
 )
 
 // parts are what a server and an operator without one both need: everything but
@@ -82,6 +84,10 @@ func (p *parts) build(cfg *config.Config) (err error) {
 	if p.plugins, err = hooks.NewSet(p.log, plugins...); err != nil {
 		return err
 	}
+	open, err := openTopics(cfg)
+	if err != nil {
+		return err
+	}
 	p.engine, err = delivery.New(delivery.Config{
 		Store: p.store, Plugins: p.plugins, Log: p.log,
 		Node:           cfg.Node,
@@ -90,6 +96,7 @@ func (p *parts) build(cfg *config.Config) (err error) {
 		DevicesPerUser: cfg.Limits.DevicesPerUser,
 		Subscriptions:  cfg.Limits.Subscriptions,
 		Retention:      string(cfg.Retention),
+		Open:           open,
 	})
 	if err != nil {
 		return err
@@ -101,6 +108,19 @@ func (p *parts) build(cfg *config.Config) (err error) {
 	}
 	p.users, p.operators = api.Users(operations), api.Operators(operations)
 	return nil
+}
+
+// openTopics are what the configuration says of open topics.
+func openTopics(cfg *config.Config) (o delivery.OpenTopics, err error) {
+	if o.Names, err = topics.NewOpen(cfg.OpenTopics); err != nil {
+		return o, fmt.Errorf("open_topics: %w", err)
+	}
+	if o.Rules, err = topics.ParseRules(cfg.Access); err != nil {
+		return o, fmt.Errorf("access: %w", err)
+	}
+	o.Queue, o.Refuse = cfg.Open.Queue, cfg.Open.QueuePolicy == "refuse"
+	o.Retained, o.RetainedBytes = cfg.Open.Retained, int(cfg.Open.RetainedBytes)
+	return o, nil
 }
 
 // close ends the engine and then the store. If the engine does not end in time

@@ -17,6 +17,7 @@ var demoUsers = []string{"alice", "bob", "carol", "dave", "erin", "frank"}
 const (
 	demoGroup = "team"
 	demoBot   = "echo"
+	demoOpen  = "open/#" // open topics of a demo whose configuration names none
 )
 
 // seed puts the demo's users, group and bot into a server, unless they are there,
@@ -98,6 +99,7 @@ func demoBox(s *server) string {
 		"Logins     alice bob carol dave erin frank, password NAME-demo (alice-demo)",
 		"Group      team (all six), topic g/team",
 		"Bot        echo answers, topic u/echo",
+		"Open       " + strings.Join(s.cfg.OpenTopics, " ") + ", for plain MQTT of any kind",
 		"",
 		"Try, in three terminals:",
 		fmt.Sprintf("mosquitto_sub %s -u bob -P bob-demo -i phone -c -t 'u/bob/#' -t 'g/+/#' -q 1 -v", at),

@@ -33,6 +33,7 @@ type server struct {
 	broker  *broker.Server
 	mqtt    net.Listener
 	web     net.Listener
+	plain   net.Listener // for conformance tests; nil: there is none
 	http    *http.Server
 	control *control
 
@@ -52,7 +53,7 @@ func newServer(cfg *config.Config, log *slog.Logger) (*server, error) {
 	}
 	s := &server{parts: p, cfg: cfg, failed: make(chan error, 1)}
 	if err := s.open(); err != nil {
-		for _, ln := range []net.Listener{s.mqtt, s.web} {
+		for _, ln := range []net.Listener{s.mqtt, s.web, s.plain} {
 			if ln != nil {
 				ln.Close()
 			}
@@ -73,6 +74,11 @@ func (s *server) open() (err error) {
 	if s.web, err = listen("http", "HTTP", s.cfg.HTTP); err != nil {
 		return err
 	}
+	if s.cfg.Conformance != "" { // on loopback: the configuration was checked
+		if s.plain, err = listen("conformance", "conformance", s.cfg.Conformance); err != nil {
+			return err
+		}
+	}
 	s.http = s.newHTTP()
 	s.control, err = listenControl(s.cfg.Data, s.operators, s.status)
 	return err
@@ -83,6 +89,8 @@ func brokerConfig(cfg *config.Config, log *slog.Logger) broker.Config {
 		MaximumPacketSize:      int(cfg.Limits.Packet),
 		ReceiveMaximum:         cfg.Limits.Inflight,
 		TopicAliasMaximum:      cfg.TopicAliasMaximum,
+		SharedSubscriptions:    len(cfg.OpenTopics) > 0,
+		ServerReference:        cfg.ServerReference,
 		MaximumSessionExpiry:   time.Duration(cfg.SessionExpiryMax),
 		OutputLimit:            int(cfg.Limits.OutputBuffer),
 		MaximumConnections:     cfg.Limits.Connections,
@@ -127,11 +135,19 @@ func (s *server) run(ctx context.Context, ready func(context.Context, *server) e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.engine.Start()
+	if err := s.broker.Resume(ctx); err != nil {
+		s.log.Error("wills of the last run are not taken up", "error", err)
+	}
 	s.work.Go(func() { s.served("MQTT", s.broker.ServeTCP(s.mqtt), broker.ErrClosed) })
 	s.work.Go(func() { s.served("HTTP", s.http.Serve(s.web), http.ErrServerClosed) })
 	s.work.Go(func() { s.served("control socket", s.control.serve(), http.ErrServerClosed) })
 	s.work.Go(func() { s.watch(ctx, s.store.Health) })
-	s.log.Info("ready", "mqtt", s.mqtt.Addr().String(), "http", s.web.Addr().String(), "data", s.cfg.Data, "version", version, "pid", os.Getpid(), "open_files", s.files)
+	addresses := []any{"mqtt", s.mqtt.Addr().String(), "http", s.web.Addr().String()}
+	if s.plain != nil {
+		s.work.Go(func() { s.served("conformance", s.broker.ServeOpen(s.plain), broker.ErrClosed) })
+		addresses = append(addresses, "conformance", s.plain.Addr().String())
+	}
+	s.log.Info("ready", append(addresses, "data", s.cfg.Data, "version", version, "pid", os.Getpid(), "open_files", s.files)...)
 	if ready != nil {
 		s.work.Go(func() {
 			if err := ready(ctx, s); err != nil && ctx.Err() == nil {

@@ -22,10 +22,13 @@ import (
 
 // startServer runs a server on free ports. stop ends it and returns what run
 // returned.
-func startServer(t *testing.T, ready func(context.Context, *server) error) (s *server, stop func() error) {
+func startServer(t *testing.T, ready func(context.Context, *server) error, change ...func(*config.Config)) (s *server, stop func() error) {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Data, cfg.MQTT, cfg.HTTP = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	for _, f := range change {
+		f(&cfg)
+	}
 	s, err := newServer(&cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -217,5 +220,72 @@ func TestListenNamesTheSettingToChange(t *testing.T) {
 	_, err = listen("mqtt", "MQTT", ln.Addr().String())
 	if exitCode(err) != exitAddress || !strings.Contains(err.Error(), "--mqtt") {
 		t.Errorf("%v, exit code %d", err, exitCode(err))
+	}
+}
+
+// next returns the next message that a client gets.
+func next(t *testing.T, ctx context.Context, c *mqttest.Client) *mqttest.Message {
+	t.Helper()
+	m, err := c.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestConformanceListener(t *testing.T) {
+	dir := t.TempDir()
+	plain := func(c *config.Config) { c.Data, c.Conformance = dir, "127.0.0.1:0" }
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	dial := func(s *server, o mqttest.Options) *mqttest.Client {
+		o.Addr = s.plain.Addr().String()
+		c, err := mqttest.Dial(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	s, stop := startServer(t, nil, plain)
+	sub := dial(s, mqttest.Options{ClientID: "Käse", SessionExpiry: 3600})
+	if g, err := sub.SubscribeWith(ctx, nil, mqttest.Subscription{Filter: "#", Options: 2}); err != nil || g.Codes[0] != 2 {
+		t.Fatal(g, err)
+	}
+	pub := dial(s, mqttest.Options{Clean: true, Will: &mqttest.Will{Topic: "last/words", Payload: []byte("bye"), QoS: 1}, KeepAlive: 60, SessionExpiry: 10})
+	p := &mqttest.Publish{Topic: "sensors/1", Payload: []byte("\xff"), QoS: 2, Retain: true, Props: (&mqttest.Properties{}).AddUser("k", "v")}
+	if a, err := pub.PublishWait(ctx, p); err != nil || a.Code > 0x10 {
+		t.Fatal(a, err)
+	}
+	m := next(t, ctx, sub)
+	if props, err := m.Properties(); string(m.Topic) != "sensors/1" || m.QoS != 2 || err != nil || props.UserValue("k") != "v" {
+		t.Errorf("got %+v", m)
+	}
+	for _, topic := range []string{"u/alice", "g/team"} {
+		if a, err := pub.PublishWait(ctx, &mqttest.Publish{Topic: topic, Payload: []byte("x"), QoS: 1}); err != nil || a.Code != 0x87 {
+			t.Errorf("publish to %s: %v %v", topic, a, err)
+		}
+		if g, err := pub.Subscribe(ctx, topic); err != nil || g.Codes[0] != 0x87 {
+			t.Errorf("subscribe to %s: %v %v", topic, g, err)
+		}
+	}
+	pub.Drop()
+	if m := next(t, ctx, sub); string(m.Topic) != "last/words" || string(m.Payload) != "bye" {
+		t.Errorf("got %+v", m)
+	}
+	sub.Close()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = startServer(t, nil, plain)
+	if again := dial(s, mqttest.Options{ClientID: "Käse", SessionExpiry: 3600}); !again.ConnAck().SessionPresent {
+		t.Error("the session has not outlived the restart")
+	}
+	fresh := dial(s, mqttest.Options{ClientID: "f", Clean: true})
+	if _, err := fresh.Subscribe(ctx, "sensors/+"); err != nil {
+		t.Fatal(err)
+	}
+	if m := next(t, ctx, fresh); string(m.Payload) != "\xff" || !m.Retain {
+		t.Errorf("retained: %+v", m)
 	}
 }
