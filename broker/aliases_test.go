@@ -28,7 +28,7 @@ func (c *rawConn) delivery() received {
 	return r
 }
 
-// Shows MQTT5-3.1.2-26, MQTT5-3.1.2-27, MQTT5-3.3.2-7, MQTT5-3.3.2-8, MQTT5-3.3.2-10, MQTT5-3.3.2-11.
+// Shows MQTT5-3.1.2-26, MQTT5-3.1.2-27, MQTT5-3.3.2-7, MQTT5-3.3.2-8, MQTT5-3.3.2-11.
 func TestDeliveriesUseTopicAliases(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		if m.version == mqttest.V311 {
