@@ -23,12 +23,24 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 		d := delivery.Delivery{Topic: []byte("u/bob"), ReplyTo: []byte("u/alice"), Payload: make([]byte, 300), Tag: 9, QoS: 1, Filters: []uint32{1, 300}, Expiry: 60}
 		accepted := delivery.Answer{PacketID: 7, QoS: 1, Seq: 1 << 40, Time: 1700000000000, Chat: []byte("u/bob"), CID: []byte("c"), Sent: &delivery.Want{}}
 		refused := delivery.Answer{PacketID: 7, QoS: 1, Refusal: &delivery.Refusal{Code: delivery.CodeNotAllowed, Message: "no"}}
+		pubrec := mqttest.AppendAck(nil, version, mqttest.PUBREC, 7, 0)
+		pubcomp := mqttest.AppendAck(nil, version, mqttest.PUBCOMP, 7, 0)
+		open := mqttest.AppendPublish(nil, version, &mqttest.Publish{
+			Topic: "open/some/topic", Payload: make([]byte, 200), QoS: 1, ID: 7, Retain: true,
+			Props: (&mqttest.Properties{}).SetNumber(mqttest.PropMessageExpiry, 60).AddUser("k", "v"),
+		})
+		opened := delivery.Delivery{Topic: []byte("open/some/topic"), Payload: make([]byte, 300), Tag: 9, QoS: 2, Props: []byte("\x26\x00\x01k\x00\x01v"), Expiry: 60}
 		for name, f := range map[string]func(){
 			"PUBLISH in":  func() { in.Input(publish) },
 			"PUBACK in":   func() { in.Input(puback) },
 			"PUBLISH out": func() { in.Link().Deliver(&d) },
 			"PUBACK out":  func() { in.Link().Answer(&accepted) },
 			"refusal out": func() { in.Link().Answer(&refused) },
+			"PUBREC in":   func() { in.Input(pubrec) },
+			"PUBCOMP in":  func() { in.Input(pubcomp) },
+			"open in":     func() { in.Input(open) },
+			"open out":    func() { in.Link().Deliver(&opened) },
+			"PUBREL out":  func() { in.Link().Release(9) },
 		} {
 			f()
 			in.Discard()

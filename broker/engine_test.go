@@ -19,6 +19,7 @@ import (
 	"tidings/internal/mqttest"
 	"tidings/storage"
 	"tidings/storage/storagetest"
+	"tidings/topics"
 )
 
 // believer lets everybody in who exists.
@@ -37,6 +38,25 @@ func (b believer) Authenticate(ctx context.Context, l *hooks.Login) (hooks.Grant
 
 // serveReal is serve with the real engine over a store in memory.
 func serveReal(t *testing.T, m mode, users ...string) *server {
+	return serveRealWith(t, m, delivery.OpenTopics{}, users...)
+}
+
+// serveOpen is serveReal with open topics below open/, of which bob may not publish
+// below open/private/.
+func serveOpen(t *testing.T, m mode, users ...string) *server {
+	t.Helper()
+	open, err := topics.NewOpen([]string{"open/#"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := topics.ParseRules([]string{"deny bob publish open/private/#"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveRealWith(t, m, delivery.OpenTopics{Names: open, Rules: rules}, users...)
+}
+
+func serveRealWith(t *testing.T, m mode, open delivery.OpenTopics, users ...string) *server {
 	t.Helper()
 	store := storagetest.NewModel()
 	for _, u := range users {
@@ -48,7 +68,7 @@ func serveReal(t *testing.T, m mode, users ...string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := delivery.New(delivery.Config{Store: store, Plugins: plugins, CursorFlush: 5 * time.Millisecond})
+	engine, err := delivery.New(delivery.Config{Store: store, Plugins: plugins, CursorFlush: 5 * time.Millisecond, Open: open})
 	if err != nil {
 		t.Fatal(err)
 	}

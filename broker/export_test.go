@@ -60,6 +60,7 @@ func NewInputForTest(tb testing.TB, version byte) *InputForTest {
 	c := newConn(s, stillWire{}, netip.AddrPort{}, "test", false)
 	c.state, c.version, c.problemInfo = stateOpen, version, true
 	c.out.started = true
+	c.out.aliases.limit = 8
 	c.sess = stillSession{}
 	c.ident = delivery.Identity{Actor: hooks.Actor{UserName: "alice"}}
 	return &InputForTest{c, &round{turn: stillTurn{}}}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,10 +49,11 @@ func TestPanicClosesOneConnection(t *testing.T) {
 		e := newFakeEngine()
 		e.panic = func(p *delivery.Publish) {
 			if string(p.Payload) == "panic" {
-				panic("test")
+				panic("a secret of the message")
 			}
 		}
-		s := serve(t, m, broker.Config{}, e, nil)
+		log := &lockedBuffer{}
+		s := serve(t, m, broker.Config{Logger: slog.New(slog.NewTextHandler(log, nil))}, e, nil)
 		bob := s.dial("bob", "phone")
 		alice := s.dial("alice", "phone")
 		alice.Publish(&mqttest.Publish{Topic: "u/bob", Payload: []byte("panic"), QoS: 1, ID: 1})
@@ -63,10 +66,31 @@ func TestPanicClosesOneConnection(t *testing.T) {
 		if n := s.broker.Stats().Panics; n != 1 {
 			t.Errorf("%d panics", n)
 		}
+		if got := log.String(); strings.Count(got, "connection handler panicked") != 1 || !strings.Contains(got, "stack=") || strings.Contains(got, "secret") {
+			t.Errorf("logged %s", got)
+		}
 		if !waitFor(func() bool { return e.session("alice/phone") == nil }) {
 			t.Error("session not closed")
 		}
 	})
+}
+
+// lockedBuffer may be written to by several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func TestShutdownTellsClientsAndClosesSessions(t *testing.T) {

@@ -45,6 +45,7 @@ func (s *Server) acceptFrom(ln net.Listener, plain bool) error {
 }
 
 func (s *Server) serve(nc net.Conn, plain bool) {
+	tune(nc, 2*s.cfg.WriteTimeout)
 	carrier := "tls"
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		if s.poll(tcp, plain) {

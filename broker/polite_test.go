@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +61,41 @@ func TestClientThatTakesNothingIsGivenUp(t *testing.T) {
 }
 
 // Shows MQTT3-7.1.1-1, MQTT5-4.2-1.
+// TestTLSHandshakeHasADeadline: it counts in the time that a client has to log in.
+func TestTLSHandshakeHasADeadline(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	b, err := broker.NewForTest(broker.Config{ConnectTimeout: 100 * time.Millisecond}, newFakeEngine(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- b.ServeTCP(tls.NewListener(ln, &tls.Config{Certificates: web.TLS.Certificates})) }()
+	for _, begin := range []string{"", "\x16\x03\x01\x02\x00\x01"} { // the start of a ClientHello
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Write([]byte(begin))
+		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		if b, err := io.ReadAll(nc); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read %x %v", b, err)
+		}
+		nc.Close()
+	}
+	if !waitFor(func() bool { return b.Stats().Closed["connect_timeout"] == 2 }) {
+		t.Errorf("closed: %v", b.Stats().Closed)
+	}
+	if err := b.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	<-served
+}
+
 func TestTLS(t *testing.T) {
 	web := httptest.NewTLSServer(nil) // for its certificate
 	defer web.Close()

@@ -19,7 +19,7 @@ func (s *Server) poll(tcp *net.TCPConn, plain bool) bool {
 		return false
 	}
 	remote := addrPort(tcp.RemoteAddr())
-	fd, err := detach(tcp, s.cfg.WriteTimeout.Milliseconds()*2)
+	fd, err := detach(tcp)
 	if err != nil {
 		s.counters.acceptErrors.Add(1)
 		s.log.Warn("accepted connection not usable", "error", err)
@@ -35,19 +35,15 @@ func (s *Server) poll(tcp *net.TCPConn, plain bool) bool {
 	return true
 }
 
-// detach takes the descriptor out of Go's hands, non-blocking, and closes tcp. A
-// client that acknowledges no bytes for userTimeout milliseconds is given up by the
-// kernel, which is what finds dead 3.1.1 clients without a keep alive.
-func detach(tcp *net.TCPConn, userTimeout int64) (fd int, err error) {
+// detach takes the descriptor out of Go's hands, non-blocking, and closes tcp.
+func detach(tcp *net.TCPConn) (fd int, err error) {
 	defer closeQuietly(tcp)
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
 	failed := raw.Control(func(from uintptr) {
-		if fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout))
-		}
+		fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0)
 	})
 	return fd, errors.Join(failed, err)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"tidings/delivery"
+	"tidings/topics"
 )
 
 // maxFilters is how many filters of one SUBSCRIBE are considered; those behind are
@@ -14,9 +15,10 @@ const maxFilters = 1024
 
 // subscribe is a SUBSCRIBE that has passed all checks.
 type subscribe struct {
-	id   uint16
-	subs []delivery.Subscription
-	over int // filters behind maxFilters
+	id    uint16
+	codes []byte // of all filters, in order; those that the engine decides are zero until then
+	subs  []delivery.Subscription
+	at    []int // where the code of each of subs is
 }
 
 // parseSubscribe reads a SUBSCRIBE (MQTT 5, 3.8).
@@ -46,16 +48,35 @@ func parseSubscribe(version byte, body []byte) (k subscribe, code byte) {
 		if code != 0 {
 			return k, code
 		}
-		if len(k.subs) == maxFilters {
-			k.over++
+		switch code := filterCode(filter); {
+		case len(k.subs) == maxFilters:
+			k.codes = append(k.codes, packets.ErrQuotaExceeded.Code)
+			continue
+		case code != 0:
+			k.codes = append(k.codes, code)
 			continue
 		}
+		k.at, k.codes = append(k.at, len(k.codes)), append(k.codes, 0)
 		k.subs = append(k.subs, delivery.Subscription{Filter: string(filter), QoS: sub.qos, ID: p.subscriptionID, NoLocal: sub.noLocal, RetainAsPublished: sub.asPublished, RetainHandling: sub.retainHandling})
 	}
 	return k, 0
 }
 
 func isShared(filter []byte) bool { return len(filter) > 7 && string(filter[:7]) == "$share/" }
+
+// filterCode is the reason code of a filter that is none by the rules of MQTT, zero
+// if it is one: wildcards stand for whole levels, and a shared subscription has a
+// name and a filter [MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.8.2-1, MQTT-4.8.2-2].
+func filterCode(filter []byte) byte {
+	ok := topics.ValidFilter(filter)
+	if f := string(filter); topics.IsShared(f) {
+		_, _, ok = topics.ParseShared(f)
+	}
+	if !ok {
+		return packets.ErrTopicFilterInvalid.Code
+	}
+	return 0
+}
 
 type subscriptionOptions struct {
 	qos, retainHandling  byte
@@ -100,31 +121,22 @@ func (c *conn) subscribe(k *subscribe) {
 		c.requestFailed("subscribe", err)
 		return
 	}
-	codes := make([]byte, 0, len(k.subs)+k.over)
-	for _, a := range answers {
-		codes = append(codes, c.granted(a))
+	for i, a := range answers {
+		k.codes[k.at[i]] = a.QoS
+		if a.Refusal != nil {
+			k.codes[k.at[i]] = subscribeCode(a.Refusal.Code)
+		}
 	}
-	for range k.over {
-		codes = append(codes, c.subackCode(packets.ErrQuotaExceeded.Code))
+	if c.version != 5 {
+		for i, code := range k.codes {
+			if code >= 0x80 {
+				k.codes[i] = packets.ErrUnspecifiedError.Code // the only one (3.1.1, 3.9.3)
+			}
+		}
 	}
-	c.append(typeSuback, nil, func(b []byte) []byte { return c.appendCodes(b, typeSuback, k.id, codes) })
+	c.append(typeSuback, nil, func(b []byte) []byte { return c.appendCodes(b, typeSuback, k.id, k.codes) })
 	c.sess.Feed()
 	c.Flush()
-}
-
-// granted is the code of one filter in SUBACK.
-func (c *conn) granted(a delivery.Granted) byte {
-	if a.Refusal == nil {
-		return a.QoS
-	}
-	return c.subackCode(subscribeCode(a.Refusal.Code))
-}
-
-func (c *conn) subackCode(code byte) byte {
-	if c.version != 5 {
-		return packets.ErrUnspecifiedError.Code // the only one (3.1.1, 3.9.3)
-	}
-	return code
 }
 
 // requestFailed ends a connection whose request could not be answered.
