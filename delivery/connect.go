@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -68,7 +69,7 @@ func (o *opening) leave(d chat.DeviceID) {
 // Nothing is delivered before Start. Errors are those of Login.
 func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session, OpenInfo, error) {
 	s := &Session{
-		e: e, id: id, link: o.Link, temporary: o.Temporary,
+		e: e, id: id, link: o.Link, temporary: o.Temporary, access: new(access),
 		window: window{again: -1}, queue: window{again: -1, queue: true},
 		drained: make(chan struct{}), closed: make(chan struct{}),
 	}
@@ -77,8 +78,8 @@ func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session
 		s.limit = min(s.limit, o.Window)
 	}
 	var info OpenInfo
-	var err error
-	if s.access, err = e.open.access(ctx, &id); err != nil {
+	memberships, err := e.open.admit(ctx, s)
+	if err != nil {
 		return nil, info, unavailable(err)
 	}
 	if !id.Guest {
@@ -95,7 +96,10 @@ func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session
 		e.open.takeUp(s)
 	}
 	first := e.directory.enter(s)
-	if err := e.recheck(ctx, id); err != nil {
+	if err = e.recheck(ctx, id); err == nil {
+		err = unavailable(e.open.readmit(ctx, s, memberships))
+	}
+	if err != nil {
 		s.mu.Lock()
 		s.ended = true
 		s.mu.Unlock()
@@ -103,8 +107,14 @@ func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session
 		e.directory.leave(s)
 		if s.open != nil {
 			s.open.live.CompareAndSwap(s, nil)
+			if errors.Is(err, hooks.ErrBadCredentials) { // it may have come into the index behind the revocation
+				e.open.forget(s.open)
+			}
 		}
 		return nil, info, err
+	}
+	if s.open != nil {
+		s.open.shut.Store(false) // it is let in: see leave
 	}
 	e.plugins.AfterConnect(&s.id.Actor)
 	if first {

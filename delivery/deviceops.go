@@ -163,6 +163,10 @@ func (e *Engine) RevokeDevice(ctx context.Context, u chat.UserID, name string) e
 	if s := e.directory.device(d.ID); s != nil {
 		s.bar()
 	}
+	if sub := e.open.of(d.ID); sub != nil {
+		e.open.forget(sub)
+		e.open.purgeOf(ctx, sub)
+	}
 	e.event(u, 0, eventDeviceRevoked, map[string]any{"device": name})
 	return nil
 }

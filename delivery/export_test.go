@@ -20,3 +20,11 @@ func DecodeState(b []byte) (window int, err error) {
 	st, err := decodeState(b)
 	return len(st.Window), err
 }
+
+// OpenSubscribers returns how many sessions with subscriptions to open topics are
+// kept for absent devices or connected ones.
+func (e *Engine) OpenSubscribers() int {
+	e.open.mu.RLock()
+	defer e.open.mu.RUnlock()
+	return len(e.open.devices)
+}

@@ -60,6 +60,9 @@ func (s *Session) offerOpen(l *openLive, seq uint64) {
 	switch {
 	case s.ended || s.open == nil:
 	case l.qos == 0 && l.expires != 0 && l.expires <= time.Now().UnixMilli():
+	case l.qos == 0 && !s.started: // before CONNACK: the device is not here yet
+		s.e.stats.OpenDrops.Add(1)
+	case l.qos == 0 && (s.barred.Load() || !s.mayRead(l.topic)): // any more
 	case l.qos == 0:
 		if r := s.deliverOpenLocked(l); r != Delivered {
 			s.e.stats.OpenDrops.Add(1)
@@ -69,6 +72,12 @@ func (s *Session) offerOpen(l *openLive, seq uint64) {
 	default:
 		s.offerMemoryLocked(l)
 	}
+}
+
+// mayRead tells whether the session may have what was published on a topic. It is
+// asked for each delivery, since it may not any more.
+func (s *Session) mayRead(topic []byte) bool {
+	return s.access.mayRead(topic) && s.e.open.names(&s.id).Has(topic)
 }
 
 // offerQueuedLocked is offer for an entry of the session's queue.
@@ -96,12 +105,12 @@ func (s *Session) offerQueuedLocked(l *openLive, seq uint64) {
 // sendOpenLocked gives one entry of a queue to the link. It returns false if there
 // is no room for it now.
 func (s *Session) sendOpenLocked(p *position, l *openLive, seq uint64, dup bool) bool {
-	if l.expires != 0 && l.expires <= time.Now().UnixMilli() {
+	if l.expires != 0 && l.expires <= time.Now().UnixMilli() || !s.mayRead(l.topic) {
 		s.passLocked(p, seq, false)
 		return true
 	}
 	w := s.windowLocked(p)
-	if s.out >= s.limit || !w.takes(seq) || s.resendingLocked() {
+	if s.barred.Load() || s.out >= s.limit || !w.takes(seq) || s.resendingLocked() {
 		return false
 	}
 	sl := slot{p: p, seq: seq}
@@ -236,7 +245,7 @@ func (w *puller) resendOpen(ctx context.Context, s *Session, tag uint16, sl slot
 			return false, err
 		}
 		// What has been sent does not expire [MQTT-4.3.3-7].
-		visible = len(msgs) == 1 && !msgs[0].Stub && w.open.read(&msgs[0]) == nil
+		visible = len(msgs) == 1 && !msgs[0].Stub && w.open.read(&msgs[0]) == nil && s.mayRead(w.open.topic)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -108,7 +108,7 @@ func (c *committer) match(b *batch, it *item) {
 // mayRead tells whether a subscriber may see what is published on a topic that
 // one of its filters matches.
 func (c *committer) mayRead(s *subscriber, topic []byte) bool {
-	return s.access.MayRead(topic) && c.e.open.names(&s.id).Has(topic)
+	return !s.shut.Load() && s.access.mayRead(topic) && c.e.open.names(&s.id).Has(topic)
 }
 
 // add adds a receiver, or merges one more of its filters into its delivery: one
@@ -131,12 +131,18 @@ func (it *item) mannerOf(w openWant) manner {
 	return m
 }
 
-// publisher tells whether the item was published by this very subscriber.
+// publisher tells whether the item was published by this very subscriber, be it on
+// an earlier connection.
 func (it *item) publisher(sub *subscriber) bool {
-	if it.s != nil {
+	from := it.post
+	switch {
+	case it.s == nil:
+		return from.from.Device != 0 && from.from.Device == sub.id.Actor.Device
+	case it.s.device() != 0:
+		return it.s.device() == sub.id.Actor.Device
+	default:
 		return it.s == sub.live.Load()
 	}
-	return it.post.from.Device != 0 && it.post.from.Device == sub.id.Actor.Device
 }
 
 // choose returns the member whose turn it is: one that is connected, or else one

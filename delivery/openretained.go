@@ -159,7 +159,7 @@ func (o *openTopics) expiredLocked(now int64) []string {
 func (o *openTopics) lookUpLocked(jobs []retainedJob, sub *subscriber, filter string, w openWant) []retainedJob {
 	now := time.Now().UnixMilli()
 	o.retained.Match(filter, func(topic string, m *retainedMessage) bool {
-		if !m.over(now) && sub.access.MayRead([]byte(topic)) && o.names(&sub.id).Has([]byte(topic)) {
+		if !m.over(now) && sub.access.mayRead([]byte(topic)) && o.names(&sub.id).Has([]byte(topic)) {
 			job := retainedJob{m: m, manner: manner{qos: min(m.qos, w.qos), retain: true}}
 			if w.id != 0 {
 				job.ids = []uint32{w.id}

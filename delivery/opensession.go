@@ -2,9 +2,11 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"tidings/chat"
 	"tidings/topics"
 )
 
@@ -25,7 +27,7 @@ func (s *Session) checkOpen(filter string) *Refusal {
 	if shared {
 		filter = rest
 	}
-	if !s.access.MaySubscribe(filter) {
+	if !s.access.now.Load().MaySubscribe(filter) {
 		return refuseNotYours
 	}
 	return nil
@@ -35,6 +37,8 @@ func (s *Session) checkOpen(filter string) *Refusal {
 func (o *openTopics) selectsAny(id *Identity, subs []Subscription) bool {
 	return slices.ContainsFunc(subs, func(n Subscription) bool { return o.selects(id, n.Filter) })
 }
+
+var errEnded = errors.New("delivery: the session has ended")
 
 // join makes the session a subscriber. What an earlier one of the device has left
 // in the queue is not for it.
@@ -50,32 +54,56 @@ func (o *openTopics) join(ctx context.Context, s *Session) error {
 	}
 	sub.live.Store(s)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended { // leave would not see the subscriber any more
+		return errEnded
+	}
 	s.open = sub
-	s.mu.Unlock()
 	return nil
 }
 
 // takeUp makes the session the live one of the subscriber that its device has from
-// an earlier connection, if there is one.
+// an earlier connection. There may be none although the session has subscriptions:
+// its user was disabled when the server started, or the index has let it go just
+// now; so the index is made to hold what the session has.
 func (o *openTopics) takeUp(s *Session) {
+	subs := o.among(&s.id, s.subs)
+	queued := false
+	for id := range s.chats {
+		queued = queued || id.Kind() == chat.KindQueue
+	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	sub := o.devices[s.device()]
-	if sub == nil {
+	if sub == nil && len(subs) == 0 && !queued {
+		o.mu.Unlock()
 		return
 	}
-	sub.access = s.access
-	sub.until.Store(0)
-	sub.live.Store(s)
+	if sub == nil {
+		sub = &subscriber{id: s.id, durable: true, access: s.access}
+		o.devices[s.device()] = sub
+	}
+	sub.until.Store(0) // it does not expire any more
+	o.mu.Unlock()
+	sub.access.now.Store(s.access.now.Load())
+	s.access = sub.access
+	s.mu.Lock()
 	s.open = sub
+	s.mu.Unlock()
+	sub.live.Store(s)
+	o.reset(sub, subs)
 }
 
 // leave ends the session's part in open topics. The subscriber of a persistent
 // session stays, and its queue fills.
 func (o *openTopics) leave(ctx context.Context, s *Session, how CloseHow) {
+	s.mu.Lock()
 	sub := s.open
+	s.mu.Unlock()
 	if sub == nil {
 		return
+	}
+	if s.barred.Load() {
+		sub.shut.Store(true)
 	}
 	if sub.durable && !s.temporary && !how.Forget {
 		if how.KeepFor > 0 {
@@ -86,11 +114,8 @@ func (o *openTopics) leave(ctx context.Context, s *Session, how CloseHow) {
 	}
 	o.forget(sub)
 	sub.live.CompareAndSwap(s, nil)
-	if !sub.durable {
-		return
-	}
-	if err := o.purge(ctx, &s.id); err != nil {
-		o.e.log.Error("cannot empty the queue of a session that has ended", "err", err, "device", uint64(s.device()))
+	if sub.durable {
+		o.purgeOf(ctx, sub)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tidings/chat"
+	"tidings/hooks"
 	"tidings/storage"
 	"tidings/topics"
 	"tidings/topics/index"
@@ -45,6 +46,9 @@ type openTopics struct {
 	cfg OpenTopics
 	any topics.Open // of identities for which all is open
 
+	groups      []string      // that the rules mention
+	memberships atomic.Uint64 // raised by each change of a membership in one of them
+
 	// mu guards what follows. It is a leaf: a publish is matched and becomes the
 	// retained message, and a subscription is made and looks at the retained ones,
 	// each in one step, so that no message is missed or sent twice.
@@ -69,8 +73,9 @@ type openWant struct {
 // session outlives its connections.
 type subscriber struct {
 	id      Identity
-	durable bool // the queue is a log of the store
-	access  topics.Access
+	durable bool                    // the queue is a log of the store
+	access  *access                 // that of the live session, too
+	shut    atomic.Bool             // its user is disabled: it gets nothing
 	live    atomic.Pointer[Session] // nil while the device is away
 	until   atomic.Int64            // when the absent session expires, Unix milliseconds; 0: never
 	trimmed atomic.Uint64           // entries up to here are gone from the store
@@ -81,7 +86,9 @@ type subscriber struct {
 	head  uint64
 	known bool // head and acked have been read
 
-	filters map[string]struct{} // subscribed to; guarded by openTopics.mu
+	// Guarded by openTopics.mu.
+	filters map[string]struct{} // subscribed to
+	gone    bool                // forgotten: it never is a subscriber again
 }
 
 func (s *subscriber) queue() chat.ID { return chat.QueueChat(s.id.Actor.Device) }
@@ -99,7 +106,7 @@ type shareMember struct {
 
 func newOpenTopics(e *Engine) *openTopics {
 	return &openTopics{
-		e: e, cfg: e.cfg.Open.withDefaults(), any: topics.AnyOpen(),
+		e: e, cfg: e.cfg.Open.withDefaults(), any: topics.AnyOpen(), groups: e.cfg.Open.Rules.Groups(),
 		shares: make(map[string]*share), devices: make(map[chat.DeviceID]*subscriber),
 	}
 }
@@ -115,37 +122,15 @@ func (o *openTopics) names(id *Identity) *topics.Open {
 // IsOpen tells whether a topic name is an open one for who publishes there.
 func (e *Engine) IsOpen(id Identity, topic []byte) bool { return e.open.names(&id).Has(topic) }
 
-// access works out what an identity may read and write on open topics.
-func (o *openTopics) access(ctx context.Context, id *Identity) (a topics.Access, err error) {
-	if id.Open {
-		return a, nil
-	}
-	roles := make(map[string]string)
-	for _, name := range o.cfg.Rules.Groups() {
-		gs, err := o.e.groups.named(ctx, []string{name})
-		if err != nil {
-			return a, err
-		}
-		if gs[0] == nil || gs[0].Removed {
-			continue
-		}
-		m, err := o.e.memberRow(ctx, chat.GroupChat(gs[0].ID), id.Actor.User)
-		if err != nil {
-			return a, err
-		}
-		if m.Role != chat.RoleNone {
-			roles[name] = m.Role.String()
-		}
-	}
-	return o.cfg.Rules.For(id.Actor.UserName, id.Actor.DeviceName, func(group string) string { return roles[group] }), nil
-}
-
 // set makes or replaces subscriptions of a subscriber, and returns the retained
 // messages that each asks for.
 func (o *openTopics) set(sub *subscriber, subs []Subscription, fresh []bool) []retainedJob {
 	var jobs []retainedJob
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if sub.gone {
+		return nil
+	}
 	if sub.durable {
 		o.devices[sub.id.Actor.Device] = sub
 	}
@@ -217,10 +202,14 @@ func (o *openTopics) unsetLocked(sub *subscriber, filter string) {
 func (o *openTopics) forget(sub *subscriber) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.forgetLocked(sub)
+}
+
+func (o *openTopics) forgetLocked(sub *subscriber) {
 	for f := range sub.filters {
 		o.unsetLocked(sub, f)
 	}
-	sub.filters = nil
+	sub.filters, sub.gone = nil, true
 	if d := sub.id.Actor.Device; o.devices[d] == sub {
 		delete(o.devices, d)
 	}
@@ -239,21 +228,20 @@ func (o *openTopics) load(ctx context.Context) error {
 	if err := o.loadRetained(ctx); err != nil {
 		return fmt.Errorf("load retained messages: %w", err)
 	}
-	err := o.e.eachListed(ctx, func(id Identity, st *state, _ bool) error {
-		subs := slices.DeleteFunc(slices.Clone(st.Subs), func(n Subscription) bool { return !o.selects(&id, n.Filter) })
-		if !st.Persistent || len(subs) == 0 {
+	now := time.Now().UnixMilli()
+	err := o.e.eachListed(ctx, func(l listed) error {
+		subs := o.among(&l.id, l.state.Subs)
+		if !l.state.Persistent || len(subs) == 0 || l.state.Until != 0 && l.state.Until <= now {
 			return nil
 		}
-		sub := &subscriber{id: id, durable: true}
-		var err error
-		if sub.access, err = o.access(ctx, &id); err != nil {
+		a, err := o.accessOf(ctx, &l.id)
+		if err != nil {
 			return err
 		}
-		sub.until.Store(st.Until)
-		for i := range subs {
-			subs[i].RetainHandling = 2
-		}
-		o.set(sub, subs, make([]bool, len(subs)))
+		sub := &subscriber{id: l.id, durable: true, access: newAccess(a)}
+		sub.until.Store(l.state.Until)
+		sub.shut.Store(l.disabled)
+		o.reset(sub, subs)
 		return nil
 	})
 	if err != nil {
@@ -262,11 +250,43 @@ func (o *openTopics) load(ctx context.Context) error {
 	return nil
 }
 
+// among returns those of the subscriptions that are to open topics.
+func (o *openTopics) among(id *Identity, subs []Subscription) []Subscription {
+	return slices.DeleteFunc(slices.Clone(subs), func(n Subscription) bool { return !o.selects(id, n.Filter) })
+}
+
+// reset makes these a subscriber's only subscriptions. It asks for no retained
+// messages.
+func (o *openTopics) reset(sub *subscriber, subs []Subscription) {
+	keep := make(map[string]bool, len(subs))
+	for i := range subs {
+		subs[i].RetainHandling = 2
+		keep[subs[i].Filter] = true
+	}
+	o.set(sub, subs, make([]bool, len(subs)))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for f := range sub.filters {
+		if !keep[f] {
+			delete(sub.filters, f)
+			o.unsetLocked(sub, f)
+		}
+	}
+}
+
 // listedPage is how many sessions are read at once.
 const listedPage = 500
 
+// listed is the kept session of a device whose user has not been removed.
+type listed struct {
+	id       Identity
+	state    state
+	crashed  bool // it was open when the server ended
+	disabled bool // its user is
+}
+
 // eachListed calls f with the kept sessions that are listed.
-func (e *Engine) eachListed(ctx context.Context, f func(id Identity, st *state, crashed bool) error) error {
+func (e *Engine) eachListed(ctx context.Context, f func(listed) error) error {
 	var after chat.DeviceID
 	for {
 		page, err := e.store.ListSessions(ctx, after, listedPage)
@@ -280,17 +300,18 @@ func (e *Engine) eachListed(ctx context.Context, f func(id Identity, st *state, 
 			if err != nil {
 				return err
 			}
-			if !us[0].active() {
+			if us[0] == nil || us[0].Removed {
 				continue
 			}
-			st, err := decodeState(page[i].State)
+			l := listed{crashed: d.Node != "", disabled: us[0].Disabled}
+			l.state, err = decodeState(page[i].State)
 			if err != nil {
 				e.log.Error("cannot read the kept state of a session", "err", err, "device", uint64(d.ID))
 				continue
 			}
-			id := Identity{Open: us[0].Name == openUser}
-			id.Actor.User, id.Actor.UserName, id.Actor.Device, id.Actor.DeviceName = d.User, us[0].Name, d.ID, d.Name
-			if err := f(id, &st, d.Node != ""); err != nil {
+			l.id.Open = us[0].Name == openUser
+			l.id.Actor = hooks.Actor{User: d.User, UserName: us[0].Name, Device: d.ID, DeviceName: d.Name}
+			if err := f(l); err != nil {
 				return err
 			}
 		}
@@ -309,9 +330,9 @@ type KeptSession struct {
 // Kept calls f with each such session. The carrier calls it once, before it lets
 // anybody in.
 func (e *Engine) Kept(ctx context.Context, f func(KeptSession)) error {
-	return e.eachListed(ctx, func(id Identity, st *state, crashed bool) error {
-		if len(st.Carrier) > 0 {
-			f(KeptSession{Identity: id, Carrier: st.Carrier, Until: st.Until, Crashed: crashed})
+	return e.eachListed(ctx, func(l listed) error {
+		if len(l.state.Carrier) > 0 && !l.disabled {
+			f(KeptSession{Identity: l.id, Carrier: l.state.Carrier, Until: l.state.Until, Crashed: l.crashed})
 		}
 		return nil
 	})
@@ -320,19 +341,34 @@ func (e *Engine) Kept(ctx context.Context, f func(KeptSession)) error {
 // expire ends the persistent sessions of absent devices whose time is over. What
 // is kept of them in the store ends when the device connects again.
 func (o *openTopics) expire(ctx context.Context, now time.Time) {
+	for _, sub := range o.forgetWhere(func(sub *subscriber) bool {
+		until := sub.until.Load()
+		return until != 0 && until <= now.UnixMilli() && sub.live.Load() == nil
+	}) {
+		o.purgeOf(ctx, sub)
+	}
+}
+
+// forgetWhere removes those subscribers with persistent sessions for which f is
+// true, and returns them. One that a connecting session takes up meanwhile is
+// either seen with that session or gone before.
+func (o *openTopics) forgetWhere(f func(*subscriber) bool) []*subscriber {
 	var over []*subscriber
-	o.mu.RLock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for _, sub := range o.devices {
-		if until := sub.until.Load(); until != 0 && until <= now.UnixMilli() && sub.live.Load() == nil {
+		if f(sub) {
 			over = append(over, sub)
+			o.forgetLocked(sub)
 		}
 	}
-	o.mu.RUnlock()
-	for _, sub := range over {
-		o.forget(sub)
-		if err := o.purge(ctx, &sub.id); err != nil {
-			o.e.log.Error("cannot empty the queue of an expired session", "err", err, "device", uint64(sub.id.Actor.Device))
-		}
+	return over
+}
+
+// purgeOf gives up what waits in the queue of a forgotten subscriber.
+func (o *openTopics) purgeOf(ctx context.Context, sub *subscriber) {
+	if err := o.purge(ctx, &sub.id); err != nil {
+		o.e.log.Error("cannot empty the queue of a session that has ended", "err", err, "device", uint64(sub.id.Actor.Device))
 	}
 }
 

@@ -74,11 +74,11 @@ func (e *Engine) Post(ctx context.Context, from Identity, p *Publish, cid string
 	t := &Turn{e: e}
 	it := item{post: &post{from: from.Actor, done: make(chan posted, 1)}, qos: 1}
 	it.topic = t.put(p.Topic)
-	access, err := e.open.access(ctx, &from)
+	access, err := e.open.accessOf(ctx, &from)
 	if err != nil {
 		return PostResult{}, err
 	}
-	it.refusal = t.read(&it, &from, &access, p)
+	it.refusal = t.read(&it, &from, access, p)
 	if it.refusal == nil && it.kind != kindMessage && it.kind != kindOpen {
 		it.refusal = refuseUnknownTopic
 	}

@@ -41,6 +41,9 @@ func (r *router) route(b *batch) {
 	r.round++
 	for i := range b.items {
 		it := &b.items[i]
+		if it.msg != nil && it.ledger.group != nil {
+			r.e.open.membersChanged(r.e.ctx, it.ledger.group.Name, it.changes)
+		}
 		r.reply(b, it)
 		if it.msg != nil {
 			it.msg.Seq = it.seq
@@ -48,7 +51,7 @@ func (r *router) route(b *batch) {
 			if r.e.plugins.HasCommitted() {
 				r.told = append(r.told, it.msg)
 			}
-		} else if !it.dropped && it.refusal == nil {
+		} else if it.refusal == nil && (!it.dropped || it.kind == kindOpen) { // what is in queues must be offered
 			r.spread(b, it)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 
 	"tidings/chat"
 	"tidings/hooks"
-	"tidings/topics"
 )
 
 // Identity is who a connection is, established by Engine.Login.
@@ -27,16 +26,16 @@ type Session struct {
 	id         Identity
 	link       Link
 	epoch      uint32
-	began      uint32        // epoch of the connection that began the MQTT session
-	limit      int           // deliveries that may be outstanding
-	temporary  bool          // subscriptions end with the connection
-	crashed    bool          // sessions after closedAt were not closed in order
-	kept       []sentRow     // unsettled publishes as loaded
-	closedAt   uint32        // last epoch whose packet state was stored, and with it all of its unsettled publishes
-	opened     int64         // Unix milliseconds
-	access     topics.Access // to open topics
-	inherits   bool          // an earlier connection has left steps of QoS 2 exchanges
-	aftercrash bool          // what lies behind the cursors may have been sent before: it carries DUP
+	began      uint32    // epoch of the connection that began the MQTT session
+	limit      int       // deliveries that may be outstanding
+	temporary  bool      // subscriptions end with the connection
+	crashed    bool      // sessions after closedAt were not closed in order
+	kept       []sentRow // unsettled publishes as loaded
+	closedAt   uint32    // last epoch whose packet state was stored, and with it all of its unsettled publishes
+	opened     int64     // Unix milliseconds
+	access     *access   // to open topics
+	inherits   bool      // an earlier connection has left steps of QoS 2 exchanges
+	aftercrash bool      // what lies behind the cursors may have been sent before: it carries DUP
 
 	pending atomic.Int64  // publishes not yet answered
 	leaving atomic.Bool   // the client has sent DISCONNECT

@@ -185,7 +185,8 @@ func (s *Session) adopt(ctx context.Context, subs []Subscription, sc *scope, loa
 
 // sameSubscription compares what is kept of subscriptions.
 func sameSubscription(a, b Subscription) bool {
-	return a.Filter == b.Filter && a.QoS == b.QoS && a.ID == b.ID
+	a.RetainHandling, b.RetainHandling = 0, 0
+	return a == b
 }
 
 // Feed begins the delivery of what the last Subscribe has granted. The carrier

@@ -51,7 +51,7 @@ func (t *Turn) Publish(s *Session, p *Publish) {
 			it.doubt = pluginRefusal(err)
 		}
 	}
-	it.refusal = t.read(it, &s.id, &s.access, p)
+	it.refusal = t.read(it, &s.id, s.access.now.Load(), p)
 	if it.refusal == nil && it.kind != kindMessage {
 		it.refusal = it.doubt
 	}

@@ -117,21 +117,24 @@ func (e *Engine) userNamed(ctx context.Context, name string) (*account, error) {
 // SetDisabled disables or enables an account. Sessions of a disabled user end at
 // once.
 func (e *Engine) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return e.administer(ctx, name, disabled, func(u *chat.User) { u.Disabled = disabled })
+	return e.administer(ctx, name, disabled, func(u *chat.User) { u.Disabled = disabled }, func(u chat.UserID) { e.open.userShut(u, disabled) })
 }
 
 // RemoveUser ends an account; its name stays reserved.
 func (e *Engine) RemoveUser(ctx context.Context, name string) error {
-	return e.administer(ctx, name, true, func(u *chat.User) { u.Removed, u.Credentials = true, chat.Credentials{} })
+	return e.administer(ctx, name, true, func(u *chat.User) { u.Removed, u.Credentials = true, chat.Credentials{} },
+		func(u chat.UserID) { e.open.userRemoved(ctx, u) })
 }
 
 // SetPassword stores what is kept of a new password; the zero Credentials mean
 // that there is none.
 func (e *Engine) SetPassword(ctx context.Context, name string, c chat.Credentials) error {
-	return e.administer(ctx, name, false, func(u *chat.User) { u.Credentials = c })
+	return e.administer(ctx, name, false, func(u *chat.User) { u.Credentials = c }, func(chat.UserID) {})
 }
 
-func (e *Engine) administer(ctx context.Context, name string, end bool, change func(*chat.User)) error {
+// administer changes an account. end ends its sessions; behind is done when the
+// change is stored.
+func (e *Engine) administer(ctx context.Context, name string, end bool, change func(*chat.User), behind func(chat.UserID)) error {
 	u, err := e.userNamed(ctx, name)
 	if err != nil {
 		return err
@@ -140,10 +143,16 @@ func (e *Engine) administer(ctx context.Context, name string, end bool, change f
 		change(u)
 		return nil
 	})
-	if err != nil || !end {
+	if err != nil {
 		return err
 	}
-	e.directory.revoked()
+	if end {
+		e.directory.revoked()
+	}
+	behind(u.ID)
+	if !end {
+		return nil
+	}
 	for _, s := range e.directory.of(u.ID) {
 		s.bar()
 	}
