@@ -10,7 +10,6 @@ import (
 // Shows MQTT3-3.1.0-1, MQTT3-3.2.0-1, MQTT5-3.1.0-1, MQTT5-3.2.0-1, MQTT5-3.14.0-1.
 func TestFirstPacketIsConnect(t *testing.T) {
 	each(t, func(t *testing.T, version byte) {
-		p := dial(t, version)
 		for name, b := range map[string][]byte{
 			"PINGREQ":    {0xc0, 0},
 			"PUBLISH":    mqttest.AppendPublish(nil, version, &mqttest.Publish{Topic: "a", QoS: 1, ID: 1}),
@@ -19,7 +18,7 @@ func TestFirstPacketIsConnect(t *testing.T) {
 			"AUTH":       {0xf0, 0},
 			"CONNACK":    {0x20, 2, 0, 0},
 		} {
-			p = dial(t, version)
+			p := dial(t, version)
 			p.send(b)
 			if got := p.rest(); len(got) > 0 {
 				t.Errorf("%s first: answered %v", name, got)
@@ -75,7 +74,7 @@ func TestProtocolNameAndLevel(t *testing.T) {
 			continue // MQTT 5 leaves the CONNACK to the server
 		}
 		ok := said == "" && c.want == ""
-		for _, w := range strings.Fields(c.want) {
+		for w := range strings.FieldsSeq(c.want) {
 			ok = ok || said == "20"+w[4:]
 		}
 		if !ok {

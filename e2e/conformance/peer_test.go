@@ -253,7 +253,7 @@ func (p *peer) rest() []mqttest.Packet {
 			all = append(all, k)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			p.t.Fatalf("the server has not closed the connection; it sent %v", all)
-		case err == io.EOF || errors.Is(err, syscall.ECONNRESET):
+		case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
 			return all
 		default:
 			p.t.Fatal(err)

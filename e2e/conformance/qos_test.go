@@ -87,6 +87,16 @@ func TestExactlyOnceAsReceiver(t *testing.T) {
 	})
 }
 
+// Shows MQTT3-3.3.5-2.
+func TestPublishThatIsNotAllowed311(t *testing.T) {
+	t.Parallel()
+	p := connect(t, v3)
+	for level := byte(1); level <= 2; level++ {
+		p.publish(mqttest.Publish{Topic: "u/nobody", Payload: []byte("x"), QoS: level})
+	}
+	p.sync()
+}
+
 // Shows MQTT5-4.3.3-9.
 func TestIdentifierIsFreeAfterRefusingPubrec(t *testing.T) {
 	t.Parallel()

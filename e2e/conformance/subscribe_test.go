@@ -15,8 +15,12 @@ func TestSuback(t *testing.T) {
 		topic := unique()
 		p := connect(t, version)
 		subs := []mqttest.Subscription{
-			{Filter: topic + "/0", Options: 0}, {Filter: topic + "/2", Options: 2}, {Filter: topic + "/#/x", Options: 1}, {Filter: topic + "/1", Options: 1},
-			{Filter: topic + "x+", Options: 1}, {Filter: topic + "/2/+", Options: 2},
+			{Filter: topic + "/0", Options: 0},
+			{Filter: topic + "/2", Options: 2},
+			{Filter: topic + "/#/x", Options: 1},
+			{Filter: topic + "/1", Options: 1},
+			{Filter: topic + "x+", Options: 1},
+			{Filter: topic + "/2/+", Options: 2},
 		}
 		for _, id := range []uint16{1, 0xff, 0x100, 0xffff} {
 			p.send(mqttest.AppendSubscribe(nil, version, id, nil, subs))

@@ -37,7 +37,7 @@ func TestMatching(t *testing.T) {
 			p := connect(t, version)
 			names := func(list string) []string {
 				var out []string
-				for _, n := range strings.Fields(list) {
+				for n := range strings.FieldsSeq(list) {
 					out = append(out, base+"/"+strings.ReplaceAll(n, "+empty", ""))
 				}
 				return out

@@ -23,6 +23,9 @@ type Test struct {
 // Markers are the tests that show each statement, by what markers call it (MQTT5-3.1.0-1), in order of package and name.
 type Markers map[string][]Test
 
+// form is a marker as it should be.
+const form = "// Shows MQTT5-3.1.0-1, MQTT3-3.1.0-1."
+
 var (
 	marker = regexp.MustCompile(`^// Shows (MQTT[35]-[0-9.]+-[0-9]+(?:, MQTT[35]-[0-9.]+-[0-9]+)*)\.$`)
 	intent = regexp.MustCompile(`^//\s*[Ss]hows:? MQTT`)
@@ -78,7 +81,7 @@ func (m Markers) addFile(name string, src []byte) error {
 			}
 			ids := marker.FindStringSubmatch(c.Text)
 			if ids == nil {
-				return fmt.Errorf("%s: %q is no marker: want // Shows MQTT5-3.1.0-1, MQTT3-3.1.0-1.", fset.Position(c.Pos()), c.Text)
+				return fmt.Errorf("%s: %q is not of the form %q", fset.Position(c.Pos()), c.Text, form)
 			}
 			test := owner(file, c.Pos())
 			if test == "" {

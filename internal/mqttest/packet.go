@@ -2,6 +2,7 @@ package mqttest
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -12,7 +13,8 @@ type Packet struct {
 	Body  []byte // what follows the remaining length
 }
 
-// ReadPacket reads the next packet. The error is io.EOF where the stream ends between packets.
+// ReadPacket reads the next packet. The error is io.EOF where the stream ends between packets, and io.ErrUnexpectedEOF
+// where it ends in one.
 func ReadPacket(r *bufio.Reader) (Packet, error) {
 	first, err := r.ReadByte()
 	if err != nil {
@@ -22,7 +24,7 @@ func ReadPacket(r *bufio.Reader) (Packet, error) {
 	for n, size := 0, 0; ; {
 		b, err := r.ReadByte()
 		if err != nil {
-			return Packet{}, fmt.Errorf("in a packet: %w", err)
+			return Packet{}, inPacket(err)
 		}
 		head = append(head, b)
 		if n, size = readVarint(head); size == 0 {
@@ -33,10 +35,17 @@ func ReadPacket(r *bufio.Reader) (Packet, error) {
 		}
 		body := make([]byte, n)
 		if _, err := io.ReadFull(r, body); err != nil {
-			return Packet{}, fmt.Errorf("in a packet: %w", err)
+			return Packet{}, inPacket(err)
 		}
 		return Packet{first, body}, nil
 	}
+}
+
+func inPacket(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // Type is the packet's type.
