@@ -63,9 +63,9 @@ const (
 	// maxOutAliases is how many topics of one connection get an alias.
 	maxOutAliases = 64
 
-	// An alias costs three bytes each time, so that one for a short topic saves
+	// An alias costs three bytes each time, so that one for a shorter topic saves
 	// nothing, and memory while the connection lasts.
-	minAliased, maxAliased = 8, 1024
+	minAliased, maxAliased = aliasLen + 1, 1024
 
 	aliasLen = 3
 )

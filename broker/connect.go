@@ -167,8 +167,7 @@ func (c *conn) keepAliveOf(k *connect) (patience time.Duration, told uint16) {
 	if k.version == 5 {
 		least, most := c.srv.cfg.MinimumKeepAlive, c.srv.cfg.MaximumKeepAlive
 		if c.plain {
-			least = plainKeepAlive
-			most = max(most, least)
+			least, most = 0, plainKeepAlive
 		}
 		want := ka
 		if want == 0 {

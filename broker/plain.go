@@ -10,7 +10,8 @@ const (
 	// plainAliases are the topic aliases that a client may use at least.
 	plainAliases = 1024
 
-	// plainKeepAlive is the least keep alive that MQTT 5 clients are told.
+	// plainKeepAlive is the longest keep alive, told to MQTT 5 clients that ask for
+	// more or for none. There is no shortest.
 	plainKeepAlive = 60 * time.Second
 
 	// plainAssigned begins the client identifiers that are given out there.

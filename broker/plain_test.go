@@ -101,8 +101,14 @@ func TestConformanceListenerHasItsOwnLimits(t *testing.T) {
 		}).ConnAck().Props
 	}
 	p := connect("", 10)
-	if n, _ := p.Number(mqttest.PropServerKeepAlive); n != 60 {
-		t.Errorf("server keep alive %d", n)
+	if n, ok := p.Number(mqttest.PropServerKeepAlive); ok {
+		t.Errorf("server keep alive for 10: %d", n)
+	}
+	for _, asked := range []uint16{0, 61, 65535} {
+		p := connect("k", asked)
+		if n, _ := p.Number(mqttest.PropServerKeepAlive); n != 60 {
+			t.Errorf("server keep alive for %d: %d", asked, n)
+		}
 	}
 	if n, _ := p.Number(mqttest.PropTopicAliasMaximum); n != 1024 {
 		t.Errorf("topic alias maximum %d", n)
