@@ -28,6 +28,7 @@ type exchange interface {
 
 type session interface {
 	Start()
+	Expect(subs []delivery.Subscription)
 	Subscribe(ctx context.Context, subs []delivery.Subscription) ([]delivery.Granted, error)
 	Feed()
 	Unsubscribe(ctx context.Context, filters []string) ([]bool, error)

@@ -375,6 +375,8 @@ func (s *fakeSession) Start() {
 	s.started = true
 }
 
+func (s *fakeSession) Expect([]delivery.Subscription) {}
+
 func (s *fakeSession) Subscribe(_ context.Context, subs []delivery.Subscription) ([]delivery.Granted, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -47,6 +47,24 @@ func (r *realRun) stop() {
 	}
 }
 
+// keepAlive pings until the client's connection ends.
+func (r *realRun) keepAlive(c *mqttest.Client) {
+	go func() {
+		tick := time.NewTicker(30 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-c.Done():
+				return
+			case <-tick.C:
+				if c.Ping(r.t.Context()) != nil {
+					return
+				}
+			}
+		}
+	}()
+}
+
 // Wills of devices that were connected at the end of a server, or waited, are
 // sent once by those that follow.
 func TestWillsAreSentAfterARestart(t *testing.T) {
@@ -69,6 +87,7 @@ func TestWillsAreSentAfterARestart(t *testing.T) {
 
 		r = startReal(t, store)
 		sub = r.dial(persistent("sub", nil))
+		r.keepAlive(sub)
 		begun := time.Now()
 		returns := r.dial(persistent("returns", nil))
 		for _, want := range []time.Duration{10 * time.Second, 600 * time.Second} {
@@ -87,6 +106,7 @@ func TestWillsAreSentAfterARestart(t *testing.T) {
 
 		r = startReal(t, store)
 		sub = r.dial(persistent("sub", nil))
+		r.keepAlive(sub)
 		time.Sleep(time.Hour)
 		if n := sub.Waiting(); n > 0 {
 			t.Errorf("%d wills are sent again", n)

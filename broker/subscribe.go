@@ -106,6 +106,7 @@ func subscription(version, b byte) (o subscriptionOptions, code byte) {
 func (c *conn) onSubscribe(body []byte) byte {
 	k, code := parseSubscribe(c.version, body)
 	if code == 0 {
+		c.sess.Expect(k.subs)
 		c.job = &job{pool: c.srv.requests, run: func() { c.subscribe(&k) }}
 	}
 	return code

@@ -286,6 +286,9 @@ func (e *Engine) queueTail(ctx context.Context, s *Session) (storage.Tail, error
 		return t, err
 	}
 	t.Head, t.Cursor = infos[0].Head, cursors[0]
+	if start := s.open.start.Load(); start > 0 {
+		t.Cursor = max(t.Cursor, start-1)
+	}
 	if limit := uint64(e.open.cfg.Queue); !e.open.cfg.Refuse && t.Head > limit {
 		t.Cursor = max(t.Cursor, t.Head-limit) // the rest has been given up
 	}

@@ -246,6 +246,9 @@ func (c *committer) readQueue(ctx context.Context, sub *subscriber) error {
 	}
 	sub.head, sub.known = infos[0].Head, true
 	raise(&sub.acked, cursors[0])
+	if sub.fresh && sub.start.CompareAndSwap(0, sub.head+1) {
+		raise(&sub.acked, sub.head)
+	}
 	return nil
 }
 

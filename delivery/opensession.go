@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -38,27 +37,103 @@ func (o *openTopics) selectsAny(id *Identity, subs []Subscription) bool {
 	return slices.ContainsFunc(subs, func(n Subscription) bool { return o.selects(id, n.Filter) })
 }
 
-var errEnded = errors.New("delivery: the session has ended")
-
-// join makes the session a subscriber. What an earlier one of the device has left
-// in the queue is not for it.
-func (o *openTopics) join(ctx context.Context, s *Session) error {
-	if s.open != nil {
-		return nil
-	}
-	sub := &subscriber{id: s.id, access: s.access, durable: !s.temporary && !s.id.Guest}
-	if sub.durable {
-		if err := o.purge(ctx, &s.id); err != nil {
-			return err
+// Expect lets the subscriptions to open topics among subs hold from now on. The
+// carrier calls it when it reads SUBSCRIBE and before it reads on, so that what
+// others publish behind it is delivered, as far as the network tells what is
+// behind; Subscribe, with the same subs, completes them or takes them back. It
+// never blocks.
+func (s *Session) Expect(subs []Subscription) {
+	var opened []Subscription
+	var fresh []bool
+	s.mu.Lock()
+	all := s.subs
+	s.mu.Unlock()
+	for _, n := range subs {
+		if !s.e.open.selects(&s.id, n.Filter) || s.checkOpen(n.Filter) != nil || len(all)+len(opened) >= s.e.cfg.Subscriptions {
+			continue
 		}
+		opened = append(opened, n)
+		fresh = append(fresh, !slices.ContainsFunc(all, func(o Subscription) bool { return o.Filter == n.Filter }))
 	}
-	sub.live.Store(s)
+	if len(opened) > 0 {
+		s.begin(opened, fresh)
+	}
+}
+
+// begin puts subscriptions into the index.
+func (s *Session) begin(subs []Subscription, fresh []bool) {
+	s.mu.Lock()
+	if s.ended { // leave would not see the subscriber any more
+		s.mu.Unlock()
+		return
+	}
+	if s.open == nil {
+		s.open = &subscriber{id: s.id, access: s.access, durable: !s.temporary && !s.id.Guest, fresh: true}
+		s.open.live.Store(s)
+	}
+	sub := s.open
+	s.mu.Unlock()
+	jobs := s.e.open.set(sub, subs, fresh)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended { // leave would not see the subscriber any more
-		return errEnded
+	s.asked = append(s.asked, jobs...)
+	if s.expected == nil {
+		s.expected = make(map[string]bool)
 	}
-	s.open = sub
+	for i, n := range subs {
+		s.expected[n.Filter] = fresh[i]
+	}
+}
+
+// unexpected returns those of the subscriptions to open topics that Expect has not
+// begun.
+func (s *Session) unexpected(subs []Subscription, fresh []bool) (rest []Subscription, new []bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, n := range subs {
+		if _, begun := s.expected[n.Filter]; !begun {
+			rest, new = append(rest, n), append(new, fresh[i])
+		}
+	}
+	return rest, new
+}
+
+// settleExpected ends what Expect has begun: it takes back the new subscriptions
+// that were not granted.
+func (s *Session) settleExpected(granted func(filter string) bool) {
+	s.mu.Lock()
+	var back []string
+	for f, fresh := range s.expected {
+		if fresh && !granted(f) {
+			back = append(back, f)
+		}
+	}
+	s.expected = nil
+	sub := s.open
+	s.mu.Unlock()
+	if sub != nil && len(back) > 0 {
+		s.e.open.unset(sub, back)
+	}
+}
+
+// clear gives up what an earlier session of the device has left in the queue of a
+// new subscriber.
+func (o *openTopics) clear(ctx context.Context, sub *subscriber) error {
+	if sub == nil || !sub.durable || !sub.fresh || sub.cleared {
+		return nil
+	}
+	infos, err := o.e.store.Chats(ctx, []chat.ID{sub.queue()})
+	if err != nil {
+		return err
+	}
+	left := infos[0].Head
+	if start := sub.start.Load(); start > 0 { // what came since is not of the earlier one
+		left = min(left, start-1)
+	}
+	if err := o.giveUp(ctx, &sub.id, left); err != nil {
+		return err
+	}
+	sub.cleared = true
 	return nil
 }
 

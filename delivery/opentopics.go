@@ -74,6 +74,9 @@ type openWant struct {
 type subscriber struct {
 	id      Identity
 	durable bool                    // the queue is a log of the store
+	fresh   bool                    // what was in the queue before start is not for it
+	start   atomic.Uint64           // of a fresh one: head of the queue when its first message came, plus 1; 0: none has
+	cleared bool                    // what was there before is gone; of the session's Subscribe
 	access  *access                 // that of the live session, too
 	shut    atomic.Bool             // its user is disabled: it gets nothing
 	live    atomic.Pointer[Session] // nil while the device is away
@@ -399,12 +402,20 @@ func (o *openTopics) trim(ctx context.Context, sub *subscriber, to uint64) {
 func (o *openTopics) purge(ctx context.Context, d *Identity) error {
 	id := chat.QueueChat(d.Actor.Device)
 	infos, err := o.e.store.Chats(ctx, []chat.ID{id})
-	if err != nil || infos[0].Head == 0 {
+	if err != nil {
 		return err
 	}
-	head := infos[0].Head
-	if err := o.e.store.Advance(ctx, []storage.Advance{{Chat: id, User: d.Actor.User, Device: d.Actor.Device, Cursor: head}}); err != nil {
+	return o.giveUp(ctx, d, infos[0].Head)
+}
+
+// giveUp gives up the entries of a device's queue up to a seq.
+func (o *openTopics) giveUp(ctx context.Context, d *Identity, to uint64) error {
+	if to == 0 {
+		return nil
+	}
+	id := chat.QueueChat(d.Actor.Device)
+	if err := o.e.store.Advance(ctx, []storage.Advance{{Chat: id, User: d.Actor.User, Device: d.Actor.Device, Cursor: to}}); err != nil {
 		return err
 	}
-	return o.e.store.Trim(ctx, storage.Trim{Chat: id, Forget: head})
+	return o.e.store.Trim(ctx, storage.Trim{Chat: id, Forget: to})
 }

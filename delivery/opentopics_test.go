@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -389,5 +390,45 @@ func TestOpenQoS2PublishIsOneAfterCrash(t *testing.T) {
 	again.wait("the last", func() bool { return len(again.got) > 0 && again.got[len(again.got)-1].payload == "last" })
 	if got, want := again.payloads("open/n"), []string{"taken", "free", "free", "last"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A subscription holds from when the carrier has read it, before it is durable and
+// answered; one that is not granted is taken back.
+func TestOpenSubscriptionHoldsAtOnce(t *testing.T) {
+	for _, temporary := range []bool{false, true} {
+		t.Run(fmt.Sprint("temporary ", temporary), func(t *testing.T) {
+			w := openWorld(t, nil, "alice", "bob")
+			alice := w.connect("alice", "phone")
+			bob := w.connect("bob", "phone", func(o *delivery.OpenOptions, _ *device) { o.Temporary = temporary })
+			subs := []delivery.Subscription{{Filter: "open/a", QoS: 1}, {Filter: "closed/a", QoS: 1}}
+			bob.s.Expect(subs)
+			alice.publish(openPublish("open/a", "early", 1))
+			bob.wait("the early message", func() bool { return len(bob.got) == 1 })
+			if granted := bob.subscribeWith(subs...); granted[0].Refusal != nil || granted[1].Refusal == nil {
+				t.Errorf("granted %+v", granted)
+			}
+			alice.publish(openPublish("open/a", "late", 1))
+			bob.wait("the late message", func() bool { return len(bob.got) == 2 })
+		})
+	}
+}
+
+func TestOpenSubscriptionIsTakenBack(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/before", QoS: 1})
+	subs := []delivery.Subscription{{Filter: "open/a", QoS: 1}}
+	bob.s.Expect(subs)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := bob.s.Subscribe(ctx, subs); err == nil {
+		t.Fatal("subscribed with a context that has ended")
+	}
+	alice.publish(openPublish("open/a", "x", 1))
+	alice.publish(openPublish("open/before", "y", 1))
+	bob.wait("a message", func() bool { return len(bob.got) > 0 })
+	if got := bob.payloads("open/a"); len(got) > 0 {
+		t.Errorf("got %q", got)
 	}
 }

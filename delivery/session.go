@@ -90,6 +90,7 @@ type Session struct {
 	open     *subscriber        // to open topics; nil: it never has subscribed to any
 	memory   memoryQueue        // of a session whose queue is not in the store
 	asked    []retainedJob      // retained messages of open topics to be sent, after SUBACK
+	expected map[string]bool    // filters that Expect has begun; true: they are new
 	pump     []retainedJob      // the same, under way
 }
 

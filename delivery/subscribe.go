@@ -23,8 +23,13 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]Granted
 	old := s.scope
 	s.mu.Unlock()
 	var show []string
-	var opened []Subscription
+	var opened, kept []Subscription
 	var fresh []bool
+	defer func() {
+		s.settleExpected(func(filter string) bool {
+			return slices.ContainsFunc(kept, func(n Subscription) bool { return n.Filter == filter })
+		})
+	}()
 	granted := false
 	for i, sub := range subs {
 		f, refusal, err := s.check(ctx, sub)
@@ -69,23 +74,19 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription) ([]Granted
 			return nil, err
 		}
 	}
-	if len(opened) > 0 {
-		switch err := s.e.open.join(ctx, s); {
-		case errors.Is(err, storage.ErrFull):
-			return refuseRest(answers, refuseFull), nil
-		case err != nil:
-			return nil, err
-		}
+	if rest, new := s.unexpected(opened, fresh); len(rest) > 0 {
+		s.begin(rest, new)
+	}
+	switch err := s.e.open.clear(ctx, s.open); {
+	case errors.Is(err, storage.ErrFull):
+		return refuseRest(answers, refuseFull), nil
+	case err != nil:
+		return nil, err
 	}
 	if err := s.adopt(ctx, all, scope, widened(old, scope), states); err != nil {
 		return nil, err
 	}
-	if len(opened) > 0 {
-		jobs := s.e.open.set(s.open, opened, fresh)
-		s.mu.Lock()
-		s.asked = append(s.asked, jobs...)
-		s.mu.Unlock()
-	}
+	kept = opened
 	return answers, nil
 }
 
