@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +39,7 @@ func newDeviceAdd(c *command) *cobra.Command {
 			return c.addDevice(cmd, api.DeviceName{User: args[0], Device: args[1]})
 		},
 	}
-	cmd.Flags().IntVar(&from.count, "count", 0, "make this many devices, each of the user named by --prefix and a number from 1")
-	cmd.Flags().StringVar(&from.prefix, "prefix", "", "beginning of the names of --count")
+	from.flags(cmd, "make this many devices, each of the user named by --prefix and a number from 1")
 	cmd.Flags().StringVar(&name, "device", "device", "name of each device of --count")
 	c.outputFlag(cmd)
 	c.dataFlag(cmd)
@@ -80,27 +78,11 @@ func (c *command) addDevices(cmd *cobra.Command, from *source, name string) erro
 	if err != nil {
 		return err
 	}
-	return c.operate(cmd, true, func(ctx context.Context, o *operator) error {
-		failed := 0
-		for part := range slices.Chunk(list, api.MaxBatch) {
-			var out api.AddedDevices
-			if err := o.call(ctx, "device.add", api.AddDevices{Devices: part}, &out); err != nil {
-				return err
-			}
-			for _, d := range out.Devices {
-				if d.Error != nil {
-					failed++
-				}
-				if err := c.jsonLine(d); err != nil {
-					return err
-				}
-			}
-		}
-		if failed > 0 {
-			return errSome{failed, len(list)}
-		}
-		return nil
-	})
+	return addMany(c, cmd, list, func(ctx context.Context, o *operator, part []api.DeviceName) ([]api.AddedDevice, error) {
+		var out api.AddedDevices
+		err := o.call(ctx, "device.add", api.AddDevices{Devices: part}, &out)
+		return out.Devices, err
+	}, func(d *api.AddedDevice) bool { return d.Error != nil })
 }
 
 func newDeviceList(c *command) *cobra.Command {

@@ -2,11 +2,17 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tidings/api"
 )
 
 // source says where the names of a list come from: lines of standard input, or a
@@ -14,6 +20,12 @@ import (
 type source struct {
 	count  int
 	prefix string
+}
+
+// flags registers the flags of a command that can be about a list.
+func (s *source) flags(cmd *cobra.Command, count string) {
+	cmd.Flags().IntVar(&s.count, "count", 0, count)
+	cmd.Flags().StringVar(&s.prefix, "prefix", "", "beginning of the names of --count")
 }
 
 // errSome is the error of a list of which some items were refused: each was told
@@ -64,6 +76,32 @@ func (s *source) each(in io.Reader, fields int, use func(fields []string) error)
 		}
 	}
 	return lines.Err()
+}
+
+// addMany makes what a list names, as many at once as one operation takes. It prints
+// a line for each, and fails in the end if some were refused.
+func addMany[P, R any](c *command, cmd *cobra.Command, list []P, add func(context.Context, *operator, []P) ([]R, error), refused func(*R) bool) error {
+	return c.operate(cmd, true, func(ctx context.Context, o *operator) error {
+		failed := 0
+		for part := range slices.Chunk(list, api.MaxBatch) {
+			made, err := add(ctx, o, part)
+			if err != nil {
+				return err
+			}
+			for i := range made {
+				if refused(&made[i]) {
+					failed++
+				}
+				if err := c.jsonLine(made[i]); err != nil {
+					return err
+				}
+			}
+		}
+		if failed > 0 {
+			return errSome{failed, len(list)}
+		}
+		return nil
+	})
 }
 
 // password reads a password from standard input: all of it, without the end of

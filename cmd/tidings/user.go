@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -55,8 +54,7 @@ func newUserAdd(c *command) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	cmd.Flags().StringVar(&title, "title", "", "name for people")
-	cmd.Flags().IntVar(&from.count, "count", 0, "make this many users, named by --prefix and a number from 1")
-	cmd.Flags().StringVar(&from.prefix, "prefix", "", "beginning of the names of --count")
+	from.flags(cmd, "make this many users, named by --prefix and a number from 1")
 	c.outputFlag(cmd)
 	c.dataFlag(cmd)
 	return cmd
@@ -84,27 +82,11 @@ func (c *command) addUsers(cmd *cobra.Command, from *source) error {
 	if err != nil {
 		return err
 	}
-	return c.operate(cmd, true, func(ctx context.Context, o *operator) error {
-		failed := 0
-		for part := range slices.Chunk(list, api.MaxBatch) {
-			var out api.AddedUsers
-			if err := o.call(ctx, "user.add", api.AddUsers{Users: part}, &out); err != nil {
-				return err
-			}
-			for _, u := range out.Users {
-				if u.Error != nil {
-					failed++
-				}
-				if err := c.jsonLine(u); err != nil {
-					return err
-				}
-			}
-		}
-		if failed > 0 {
-			return errSome{failed, len(list)}
-		}
-		return nil
-	})
+	return addMany(c, cmd, list, func(ctx context.Context, o *operator, part []api.AddUser) ([]api.AddedUser, error) {
+		var out api.AddedUsers
+		err := o.call(ctx, "user.add", api.AddUsers{Users: part}, &out)
+		return out.Users, err
+	}, func(u *api.AddedUser) bool { return u.Error != nil })
 }
 
 func newUserList(c *command) *cobra.Command {
