@@ -113,7 +113,9 @@ func (c *conn) lastWill(ctx context.Context, e ending) []byte {
 	switch {
 	case e.word == "shutdown": // no reason for a will: the devices come back to the next start, or do not
 		return kept
-	case e.word == "taken_over" && isChat(c.will.topic): // a device that has come back has nothing to say to people
+	case e.word == "taken_over" && (isChat(c.will.topic) || delay > 0):
+		// A device that has come back has nothing to say to people; elsewhere it has come
+		// within the delay, and a clean start sends what is kept.
 		return nil
 	case delay == 0:
 		if c.srv.post(ctx, c.ident, c.will) {

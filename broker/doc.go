@@ -29,5 +29,11 @@
 //     input of the connection has been committed.
 //
 // Lock order: what the engine holds, then output.mu or wheel.mu, which are never
-// held together.
+// held together; wills.mu before pool.mu.
+//
+// # Two kinds of listener
+//
+// On ordinary ones people and devices log in. On one for conformance tests (Server.ServeOpen)
+// a conn is plain: there is no login, and all topics but those of the chats are
+// open. What differs is in plain.go, in as few places as possible.
 package broker

@@ -45,6 +45,9 @@ func keep(w *will, delay uint32) []byte {
 // readKept returns the will that keep has kept, nil if there is none.
 func readKept(b []byte) (*will, error) {
 	var k kept
+	if len(b) == 0 {
+		return nil, nil
+	}
 	if err := json.Unmarshal(b, &k); err != nil || k.Will == nil {
 		return nil, err
 	}

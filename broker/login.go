@@ -108,9 +108,9 @@ func (c *conn) open(ctx context.Context, k *connect) (delivery.OpenInfo, error) 
 		return info, err
 	}
 	c.sess = sess
-	if m := c.srv.wills.take(c.device()); m != nil && k.clean && !isChat(m.will.topic) {
-		m.kept = nil          // what this connection keeps takes its place
-		c.srv.wills.submit(m) // clean start has ended the session, and with that the delay [MQTT-3.1.2-8]
+	c.srv.wills.cancel(c.device())
+	if k.clean {
+		c.endDelay(info.Carrier)
 	}
 	if c.will = k.will; c.will != nil {
 		c.will.name(c.device(), info.Epoch)
@@ -125,6 +125,16 @@ func (c *conn) open(ctx context.Context, k *connect) (delivery.OpenInfo, error) 
 		}
 	}
 	return info, nil
+}
+
+// endDelay sends the will that waited for its delay when a clean start ended its
+// session, and with that the delay [MQTT-3.1.2-8]. Wills to people are not sent: who
+// starts anew is there.
+func (c *conn) endDelay(kept []byte) {
+	w, err := readKept(kept)
+	if err == nil && w != nil && w.delay > 0 && !isChat(w.topic) {
+		c.srv.wills.submit(&waitingWill{from: c.ident, will: w}) // what this connection keeps takes its place in the store
+	}
 }
 
 // tooNarrow tells that the CONNACK is larger than the client takes. It is refused

@@ -78,6 +78,7 @@ func TestTakeoverSendsOnlyWillsOfOpenTopics(t *testing.T) {
 		{"chat with delay, clean start", willWith(30), true, false, false},
 		{"chat with delay, gone, clean start", willWith(30), true, true, false},
 		{"open", openWill(0), false, false, true},
+		{"open, clean start", openWill(0), true, false, true},
 		{"open with delay", openWill(30), false, false, false},
 		{"open with delay, clean start", openWill(30), true, false, true},
 		{"open with delay, gone", openWill(30), false, true, false},
@@ -168,9 +169,12 @@ func TestWillThatCannotBeSentNowIsKept(t *testing.T) {
 func TestShutdownKeepsWills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := servePipes(t, broker.Config{})
-		p.dial(mqttest.Options{ClientID: "c", SessionExpiry: 1000, Will: openWill(0)})
+		p.engine.hold = make(chan struct{})
+		c := p.dial(mqttest.Options{ClientID: "c", SessionExpiry: 1000, Will: openWill(0)})
+		c.Publish(&mqttest.Publish{Topic: "u/bob", QoS: 1, ID: 1}) // its answer holds the shutdown up
 		p.dial(mqttest.Options{ClientID: "dd", SessionExpiry: 1000, Will: openWill(30)}).Drop()
 		synctest.Wait()
+		time.AfterFunc(40*time.Second, func() { close(p.engine.hold) })
 		p.stop()
 		time.Sleep(time.Minute)
 		if posts := p.posts(); len(posts) > 0 {

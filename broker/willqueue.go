@@ -64,16 +64,14 @@ func (w *wills) wait(m *waitingWill, delay time.Duration) bool {
 	return true
 }
 
-// take takes back the will of a device that waits for its delay, nil if none does.
-func (w *wills) take(d deviceKey) *waitingWill {
+// cancel takes back the will of a device that waits for its delay.
+func (w *wills) cancel(d deviceKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m := w.of[d]
-	if m != nil {
+	if m := w.of[d]; m != nil {
 		heap.Remove(&w.queue, m.at)
 		delete(w.of, d)
 	}
-	return m
 }
 
 // sendDue has the wills sent whose delay has passed. The sweeper calls it.
