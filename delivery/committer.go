@@ -54,6 +54,7 @@ func (c *committer) run() {
 func (c *committer) commit(b *batch) {
 	c.poisoned = false
 	c.decide(b)
+	c.finishOpen(b)
 	if c.poisoned {
 		c.dropBehind(b)
 	}
@@ -74,18 +75,14 @@ func (c *committer) decide(b *batch) {
 		}
 		c.prepare(ctx, b, todo, now)
 		if len(b.entries.Entries) == 0 && len(b.entries.Advances) == 0 && len(b.entries.Retained) == 0 {
-			c.finishOpen(b, todo)
 			return
 		}
 		b.number = c.e.progress.appending.Add(1)
 		if err := c.e.store.Append(ctx, &b.entries); err != nil {
 			c.failed(b, todo, err)
-			c.finishOpen(b, todo)
 			return
 		}
-		again := c.settle(b)
-		c.finishOpen(b, todo)
-		todo = again
+		todo = c.settle(b)
 	}
 	c.refuse(b, todo, refuseUnavailable)
 }

@@ -99,7 +99,7 @@ func (s *Session) wakeLocked() {
 	if s.queued || s.ended || !s.started || s.full {
 		return
 	}
-	ready := s.load || s.loaded || s.resendingLocked() || len(s.pump) > 0 || s.anyBehindLocked()
+	ready := s.load || s.loaded || s.resendingLocked() || s.pumpLocked() > 0 || s.anyBehindLocked()
 	if !ready || !s.load && !s.loaded && (s.out > s.limit/2 || s.crammedLocked()) {
 		return
 	}
@@ -232,11 +232,19 @@ func (s *Session) passLocked(p *position, seq uint64, counts bool) {
 // catchUpLocked moves the cursor over entries that were passed over.
 func (s *Session) catchUpLocked(p *position) {
 	p.count = max(p.count, p.own)
-	p.acked = p.sent
+	s.moveLocked(p, p.sent)
 	if p.memory != nil {
 		p.saved = p.acked
 	}
 	s.dirtyLocked()
+}
+
+// moveLocked moves the cursor of a position.
+func (s *Session) moveLocked(p *position, to uint64) {
+	p.acked = to
+	if p.id.Kind() == chat.KindQueue && p.memory == nil {
+		raise(&s.open.passed, to)
+	}
 }
 
 // dirtyLocked has the flusher look at the session.
@@ -313,7 +321,7 @@ func (s *Session) popLocked(w *window) {
 	sl := w.pop()
 	p := sl.p
 	p.out--
-	p.acked = sl.seq
+	s.moveLocked(p, sl.seq)
 	if !sl.mute && p.id.Kind() != chat.KindQueue { // nobody is told of those
 		p.count = sl.seq
 	}

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"tidings/chat"
@@ -24,10 +25,11 @@ type openItem struct {
 	held    bool // durably so
 	targets []target
 
-	to    *subscriber // of a retained message for a new subscription: who asked; nil: who subscribes
-	asked manner
+	to  *subscriber // of a retained message for a new subscription: who asked; nil: who subscribes
+	job retainedJob // what he asked for
 
-	keeps, kept *retainedMessage // the retained message that this item makes, and the one before
+	changed     bool             // the item has changed the retained message of its topic
+	keeps, kept *retainedMessage // to this one, from that one
 }
 
 // target is one receiver of an item for an open topic.
@@ -78,7 +80,9 @@ func (c *committer) match(b *batch, it *item) {
 	of.matched = true
 	it.time = time.Now().UnixMilli()
 	if of.to != nil {
-		of.targets = []target{{sub: of.to, manner: of.asked}}
+		if o.stillAsked(of.to, of.job.m) {
+			of.targets = []target{{sub: of.to, manner: of.job.manner}}
+		}
 		return
 	}
 	topic := b.bytes(it, it.topic)
@@ -178,7 +182,7 @@ func (c *committer) retain(b *batch, it *item, topic []byte) *Refusal {
 			m.expires = it.time + int64(it.ttl)*1000
 		}
 		if !o.fitsLocked(topic, m) {
-			for _, over := range o.expiredLocked(it.time) {
+			for _, over := range o.lookForExpiredLocked(it.time) {
 				o.retainLocked(over, nil)
 				b.entries.Retained = append(b.entries.Retained, storage.Retained{Topic: over})
 			}
@@ -187,28 +191,43 @@ func (c *committer) retain(b *batch, it *item, topic []byte) *Refusal {
 			}
 		}
 	}
-	it.open.keeps, it.open.kept = m, o.retainLocked(name, m)
+	it.open.changed, it.open.keeps, it.open.kept = true, m, o.retainLocked(name, m)
 	return nil
 }
 
-// unretain takes back what retain did, since the item is not accepted.
-func (c *committer) unretain(b *batch, it *item) {
-	of := it.open
-	if of.keeps == nil && of.kept == nil {
-		return
-	}
-	o, topic := c.e.open, b.bytes(it, it.topic)
+// unretain takes back what the items of a batch that are not accepted have done to
+// retained messages, the last one first. What a later item has put there that is
+// accepted stays.
+func (c *committer) unretain(b *batch) {
+	o := c.e.open
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if now, _ := o.retained.Get(topic); now == of.keeps { // not replaced by a later one
-		o.retainLocked(string(topic), of.kept)
+	settled := make(map[string]bool)
+	for i := range slices.Backward(b.items) {
+		it := &b.items[i]
+		if it.kind != kindOpen || !it.open.changed {
+			continue
+		}
+		topic := string(b.bytes(it, it.topic))
+		switch of := it.open; {
+		case settled[topic]:
+		case !it.undone():
+			settled[topic] = true
+		default:
+			o.retainLocked(topic, of.kept)
+			of.changed = false
+		}
 	}
-	of.keeps, of.kept = nil, nil
 }
+
+// undone tells whether the item's retained message must not be: the item is not
+// accepted, or repeats one that was.
+func (it *item) undone() bool { return it.dropped || it.refusal != nil || !it.open.retain }
 
 // resolveQueues finds the receivers of the items for open topics, and reads the
 // heads and cursors of their queues where they are not known.
 func (c *committer) resolveQueues(ctx context.Context, b *batch, todo []int32) error {
+	c.e.open.round++
 	for _, i := range todo {
 		it := &b.items[i]
 		if it.needsSteps() {
@@ -248,7 +267,9 @@ func (c *committer) readQueue(ctx context.Context, sub *subscriber) error {
 	raise(&sub.acked, cursors[0])
 	if sub.fresh && sub.start.CompareAndSwap(0, sub.head+1) {
 		raise(&sub.acked, sub.head)
+		raise(&sub.passed, sub.head)
 	}
+	raise(&sub.passed, cursors[0])
 	return nil
 }
 
@@ -260,7 +281,6 @@ func (c *committer) prepareOpen(b *batch, i int32) {
 	if it.qos == 2 && it.s != nil && !of.holding {
 		if r, held := it.s.heldFor(it.pid); held {
 			it.dropped = r.Seq == 0 && !r.Open // the first one will be answered
-			c.unretain(b, it)
 			of.targets, of.retain = nil, false
 			return
 		}
@@ -286,6 +306,7 @@ func (c *committer) prepareOpen(b *batch, i int32) {
 		if !t.stored() || t.seq != 0 {
 			continue
 		}
+		t.sub.added = c.added(t.sub) + 1
 		b.index, b.targets = append(b.index, i), append(b.targets, t)
 		b.entries.Entries = append(b.entries.Entries, storage.Entry{After: t.sub.head})
 		m := &b.entries.Entries[len(b.entries.Entries)-1].Message
@@ -308,12 +329,20 @@ func (c *committer) overfull(it *item) bool {
 	}
 	for i := range it.open.targets {
 		t := &it.open.targets[i]
-		if t.stored() && t.sub.head-min(t.sub.head, t.sub.acked.Load()) >= uint64(c.e.open.cfg.Queue) {
+		if t.stored() && t.sub.head+c.added(t.sub)-min(t.sub.head, t.sub.passed.Load()) >= uint64(c.e.open.cfg.Queue) {
 			c.e.stats.QueueRefused.Add(1)
 			return true
 		}
 	}
 	return false
+}
+
+// added returns how many entries the present append has for a queue.
+func (c *committer) added(sub *subscriber) uint64 {
+	if sub.round != c.e.open.round {
+		sub.round, sub.added = c.e.open.round, 0
+	}
+	return sub.added
 }
 
 // settleBeside takes the result of an entry that is not of a chat, and tells whether
@@ -354,7 +383,7 @@ func (c *committer) settleOpen(t *target, r *storage.Result) (again bool) {
 	t.sub.head = max(t.sub.head, r.Seq)
 	c.e.stats.Queued.Add(1)
 	if limit := uint64(c.e.open.cfg.Queue); !c.e.open.cfg.Refuse && r.Seq > limit {
-		if over := r.Seq - limit; over > max(t.sub.acked.Load(), t.sub.dropped.Load()) {
+		if over := r.Seq - limit; over > max(t.sub.passed.Load(), t.sub.dropped.Load()) {
 			c.e.stats.QueueDropped.Add(1)
 			raise(&t.sub.dropped, over)
 			if over >= t.sub.trimmed.Load()+trimStep {
@@ -366,17 +395,23 @@ func (c *committer) settleOpen(t *target, r *storage.Result) (again bool) {
 }
 
 // finishOpen notes what has become of the items for open topics.
-func (c *committer) finishOpen(b *batch, todo []int32) {
-	for _, i := range todo {
+func (c *committer) finishOpen(b *batch) {
+	undo := false
+	for i := range b.items {
 		it := &b.items[i]
+		if it.kind != kindOpen {
+			continue
+		}
+		undo = undo || it.open.changed && it.undone()
 		switch {
-		case it.kind != kindOpen:
 		case it.dropped || it.refusal != nil:
-			c.unretain(b, it)
 			it.open.targets = nil
 		case it.open.holding:
 			it.s.hold(it.pid, sentRow{PacketID: it.pid, Time: it.time, Open: true})
 		}
+	}
+	if undo {
+		c.unretain(b)
 	}
 }
 

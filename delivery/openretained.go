@@ -16,74 +16,6 @@ type retainedMessage struct {
 	size    int    // what it counts against the limit
 }
 
-// retainedJob is one retained message that a new subscription asks for.
-type retainedJob struct {
-	m *retainedMessage
-	manner
-}
-
-// sendRetained sends the next retained messages that the session has asked for. At
-// QoS 0 they go to the link; others go through the session's queue, so that they
-// are kept, acknowledged and sent again like all that is in it.
-func (w *puller) sendRetained(ctx context.Context, s *Session) error {
-	var items []item
-	t := &Turn{e: w.e}
-	done := make(chan posted, 1)
-	s.mu.Lock()
-	for len(s.pump) > 0 && len(items) < pullEntries && !s.full && !s.ended {
-		j := &s.pump[0]
-		if j.qos == 0 {
-			if !w.retainedNow(s, j) {
-				break
-			}
-		} else {
-			if s.behind[3].head != nil && len(items) == 0 { // what waits comes first
-				break
-			}
-			items = append(items, item{
-				kind: kindOpen, qos: j.qos, post: &post{from: s.id.Actor, done: done}, body: t.put(j.m.record), ttl: j.m.left(),
-				open: &openItem{to: s.open, asked: j.manner},
-			})
-		}
-		s.pump = s.pump[1:]
-	}
-	if len(s.pump) == 0 {
-		s.pump = nil
-	}
-	s.mu.Unlock()
-	s.link.Flush()
-	if len(items) == 0 {
-		return nil
-	}
-	for i := range items[:len(items)-1] {
-		items[i].post = &post{from: s.id.Actor, done: make(chan posted, 1)}
-	}
-	if !w.e.intake.add(items, t.data) {
-		return nil // shut down
-	}
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// retainedNow sends a retained message at QoS 0; false if there is no room.
-func (w *puller) retainedNow(s *Session, j *retainedJob) bool {
-	l := &w.open
-	var err error
-	if l.openMessage, err = decodeOpen(j.m.record); err != nil || j.m.over(time.Now().UnixMilli()) {
-		return true
-	}
-	l.manner, l.expires = j.manner, j.m.expires
-	if r := s.deliverOpenLocked(l); r == NoRoom || r == Closed {
-		s.full = true
-		return false
-	}
-	return true
-}
-
 // left returns the seconds until m expires, at least 1; 0: never.
 func (m *retainedMessage) left() uint32 {
 	if m.expires == 0 {
@@ -143,8 +75,17 @@ func (o *openTopics) fitsLocked(topic []byte, m *retainedMessage) bool {
 	return count <= o.cfg.Retained && bytes <= o.cfg.RetainedBytes
 }
 
-// expiredLocked returns the topics whose retained message has expired.
-func (o *openTopics) expiredLocked(now int64) []string {
+// searchPause is how long after a search for expired retained messages the next one
+// begins at the earliest: it looks at them all.
+const searchPause = time.Second
+
+// lookForExpiredLocked returns the topics whose retained message has expired, at
+// least if it has not done so just before.
+func (o *openTopics) lookForExpiredLocked(now int64) []string {
+	if now < o.searched+searchPause.Milliseconds() {
+		return nil
+	}
+	o.searched = now
 	var over []string
 	o.retained.Match("#", func(topic string, m *retainedMessage) bool {
 		if m.over(now) {

@@ -76,7 +76,7 @@ func (s *Session) begin(subs []Subscription, fresh []bool) {
 	jobs := s.e.open.set(sub, subs, fresh)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, jobs...)
+	s.asked = s.e.open.merge(s.asked, jobs)
 	if s.expected == nil {
 		s.expected = make(map[string]bool)
 	}
@@ -181,6 +181,7 @@ func (o *openTopics) leave(ctx context.Context, s *Session, how CloseHow) {
 		sub.shut.Store(true)
 	}
 	if sub.durable && !s.temporary && !how.Forget {
+		o.keepAsked(ctx, s, sub)
 		if how.KeepFor > 0 {
 			sub.until.Store(time.Now().Add(how.KeepFor).UnixMilli())
 		}

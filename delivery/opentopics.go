@@ -59,6 +59,9 @@ type openTopics struct {
 	devices       map[chat.DeviceID]*subscriber
 	retained      index.Topics[*retainedMessage]
 	retainedBytes int
+	searched      int64 // when expired retained messages were last looked for, Unix milliseconds
+
+	round uint64 // number of the present append; owned by the committer
 }
 
 // openWant is what one subscription asks for.
@@ -82,12 +85,15 @@ type subscriber struct {
 	live    atomic.Pointer[Session] // nil while the device is away
 	until   atomic.Int64            // when the absent session expires, Unix milliseconds; 0: never
 	trimmed atomic.Uint64           // entries up to here are gone from the store
-	acked   atomic.Uint64           // cursor in the queue, at least what is stored
+	acked   atomic.Uint64           // cursor in the queue as stored
+	passed  atomic.Uint64           // cursor in the queue, be it stored or not
 	dropped atomic.Uint64           // entries up to here have been given up since the queue was full
 
 	// Owned by the committer.
 	head  uint64
-	known bool // head and acked have been read
+	known bool   // head and acked have been read
+	round uint64 // append for which added counts
+	added uint64 // entries that it has for the queue
 
 	// Guarded by openTopics.mu.
 	filters map[string]struct{} // subscribed to

@@ -122,10 +122,12 @@ func (w *puller) serve(ctx context.Context, s *Session) error {
 			}
 		}
 	}
+	var later error // must not keep from the session what has nothing to do with it
 	if pump {
-		if err := w.sendRetained(ctx, s); err != nil {
-			return err
-		}
+		later = w.sendRetained(ctx, s)
 	}
-	return w.pull(ctx, s)
+	if err := w.pull(ctx, s); err != nil {
+		return err
+	}
+	return later
 }

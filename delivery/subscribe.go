@@ -196,7 +196,7 @@ func (s *Session) Feed() {
 	s.mu.Lock()
 	states := s.retained
 	s.retained = nil
-	s.pump = append(s.pump, s.asked...)
+	s.pump = s.e.open.merge(s.pump, s.asked)
 	s.asked = nil
 	s.started = true
 	s.wakeLocked()
