@@ -425,3 +425,11 @@ func (o *openTopics) giveUp(ctx context.Context, d *Identity, to uint64) error {
 	}
 	return o.e.store.Trim(ctx, storage.Trim{Chat: id, Forget: to})
 }
+
+// OpenTopics returns how many persistent sessions have subscriptions to open
+// topics, and how many retained messages there are.
+func (e *Engine) OpenTopics() (subscribers, retained int) {
+	e.open.mu.RLock()
+	defer e.open.mu.RUnlock()
+	return len(e.open.devices), e.open.retained.Len()
+}

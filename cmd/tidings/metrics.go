@@ -79,6 +79,13 @@ func (c collector) engine(g gauges) {
 	g.counter("tidings_acks_unknown_total", "Acknowledgements of what the connection was not sent.", st.UnknownAcks.Load())
 	g.counter("tidings_live_dropped_total", "Receipts, typing, presence and the like dropped for lack of room.", st.LiveDrops.Load())
 	g.counter("tidings_guest_dropped_total", "Entries that a guest was too slow for.", st.GuestDrops.Load())
+	g.counter("tidings_queue_messages_total", "Messages on open topics put into the queues of persistent sessions.", st.Queued.Load())
+	g.counter("tidings_queue_dropped_total", "Messages on open topics given up since a queue was full.", st.QueueDropped.Load())
+	g.counter("tidings_queue_refused_total", "Publishes on open topics refused since a queue was full.", st.QueueRefused.Load())
+	g.counter("tidings_open_dropped_total", "Messages on open topics dropped at QoS 0 for lack of room.", st.OpenDrops.Load())
+	subscribers, retained := c.s.engine.OpenTopics()
+	g.gauge("tidings_open_subscribers", "Persistent sessions with subscriptions to open topics, connected or not.", float64(subscribers))
+	g.gauge("tidings_retained_messages", "Retained messages.", float64(retained))
 	g.counter("tidings_messages_swept_total", "Messages whose content retention has removed.", st.Swept.Load())
 }
 
