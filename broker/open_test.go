@@ -16,9 +16,19 @@ func TestFiltersOfOpenTopicsAreJudged(t *testing.T) {
 			filter string
 			want   byte
 		}{
-			{"open/#", 2}, {"open/+/x", 2}, {"u/alice", 1}, {"#", 2}, {"other/#", 0x8f},
-			{"$share/name/open/#", 2}, {"$share//open/#", 0x8f}, {"$share/a+b/open/#", 0x8f}, {"$share/a#/open/#", 0x8f},
-			{"$share/name", 0x8f}, {"$share/name/", 0x8f}, {"$share/", 0x8f}, {"$share/name/u/alice", 0x9e},
+			{"open/#", 2},
+			{"open/+/x", 2},
+			{"u/alice", 1},
+			{"#", 2},
+			{"other/#", 0x8f},
+			{"$share/name/open/#", 2},
+			{"$share//open/#", 0x8f},
+			{"$share/a+b/open/#", 0x8f},
+			{"$share/a#/open/#", 0x8f},
+			{"$share/name", 0x8f},
+			{"$share/name/", 0x8f},
+			{"$share/", 0x8f},
+			{"$share/name/u/alice", 0x9e},
 		} {
 			want := k.want
 			if m.version == mqttest.V311 && want > 2 {

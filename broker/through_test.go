@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -118,7 +119,7 @@ func TestAliasesOfOneClientAreBounded(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("more than a megabyte of topics is kept")
 	}
-	if d, ok := c.Err().(*mqttest.Disconnected); !ok || d.Code != 0x97 {
+	if d, ok := errors.AsType[*mqttest.Disconnected](c.Err()); !ok || d.Code != 0x97 {
 		t.Errorf("ended with %v", c.Err())
 	}
 }
