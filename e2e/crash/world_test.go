@@ -109,24 +109,6 @@ func (w *world) run() (stop func()) {
 	}
 }
 
-// await waits for a condition, at most for limit, and says whether it came.
-func (w *world) await(limit time.Duration, cond func() bool) bool {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			return cond()
-		case <-w.t.Context().Done():
-			return false
-		}
-	}
-	return true
-}
-
 // profile is what kind of client a device is.
 type profile struct {
 	version   byte
