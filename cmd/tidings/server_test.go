@@ -235,7 +235,9 @@ func next(t *testing.T, ctx context.Context, c *mqttest.Client) *mqttest.Message
 
 func TestConformanceListener(t *testing.T) {
 	dir := t.TempDir()
-	plain := func(c *config.Config) { c.Data, c.Conformance = dir, "127.0.0.1:0" }
+	plain := func(c *config.Config) {
+		c.Data, c.Conformance, c.ServerReference = dir, "127.0.0.1:0", "b.example.org"
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	dial := func(s *server, o mqttest.Options) *mqttest.Client {
@@ -273,9 +275,11 @@ func TestConformanceListener(t *testing.T) {
 	if m := next(t, ctx, sub); string(m.Topic) != "last/words" || string(m.Payload) != "bye" {
 		t.Errorf("got %+v", m)
 	}
-	sub.Close()
 	if err := stop(); err != nil {
 		t.Fatal(err)
+	}
+	if d, ok := errors.AsType[*mqttest.Disconnected](sub.Err()); !ok || d.Code != 0x9c || d.Props.Strings[mqttest.PropServerReference] != "b.example.org" {
+		t.Errorf("the end of the server ended the connection with %v", sub.Err())
 	}
 	s, _ = startServer(t, nil, plain)
 	if again := dial(s, mqttest.Options{ClientID: "Käse", SessionExpiry: 3600}); !again.ConnAck().SessionPresent {
