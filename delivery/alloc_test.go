@@ -42,7 +42,7 @@ func (k *sink) acknowledge() {
 }
 
 // openSink connects a device whose link costs nothing.
-func (w *world) openSink(user string, got *sync.WaitGroup) *sink {
+func (w *world) openSink(user, filter string, got *sync.WaitGroup) *sink {
 	k := &sink{tags: make(chan uint16, 4096), answers: make(chan struct{}, 4096), got: got}
 	id, err := w.e.Login(w.t.Context(), &hooks.Login{User: user, Client: "sink"})
 	if err != nil {
@@ -52,7 +52,7 @@ func (w *world) openSink(user string, got *sync.WaitGroup) *sink {
 		w.t.Fatal(err)
 	}
 	k.s.Start()
-	if _, err := k.s.Subscribe(w.t.Context(), []delivery.Subscription{{Filter: "u/" + user, QoS: 1}}); err != nil {
+	if _, err := k.s.Subscribe(w.t.Context(), []delivery.Subscription{{Filter: filter, QoS: 1}}); err != nil {
 		w.t.Fatal(err)
 	}
 	k.s.Feed()
@@ -66,8 +66,14 @@ func (w *world) openSink(user string, got *sync.WaitGroup) *sink {
 
 // TestAllocationsOfADirectMessage bounds what the way of a direct message costs,
 // from the turn over the commit to the receiver's acknowledgement and the receipt,
-// with the durable store.
+// with the durable store; and that of a publish on an open topic for a persistent
+// session.
 func TestAllocationsOfADirectMessage(t *testing.T) {
+	t.Run("chat", func(t *testing.T) { allocationsOf(t, "u/bob", 1) })
+	t.Run("open topic", func(t *testing.T) { allocationsOf(t, "open/bob", 2) }) // the queue is trimmed, too
+}
+
+func allocationsOf(t *testing.T, topic string, limit float64) {
 	if raceEnabled {
 		t.Log("the race detector allocates")
 		return
@@ -77,13 +83,13 @@ func TestAllocationsOfADirectMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	w := newWorldWith(t, delivery.Config{Store: store}, "alice", "bob")
-	const each, limit = 64, 1.0
+	w := openWorld(t, func(c *delivery.Config) { c.Store = store }, "alice", "bob")
+	const each = 64
 	var got sync.WaitGroup
-	alice := w.openSink("alice", &got)
-	w.openSink("bob", &got)
+	alice := w.openSink("alice", "u/alice", &got)
+	w.openSink("bob", topic, &got)
 	turn := w.e.NewTurn()
-	p := delivery.Publish{Topic: []byte("u/bob"), Payload: fmt.Appendf(nil, "%200d", 1), QoS: 1}
+	p := delivery.Publish{Topic: []byte(topic), Payload: fmt.Appendf(nil, "%200d", 1), QoS: 1}
 	round := func() {
 		got.Add(each)
 		for i := range each {

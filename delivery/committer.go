@@ -17,6 +17,9 @@ type committer struct {
 	wantUsers  []string // scratch of resolve
 	wantGroups []string
 	wantChats  []chat.ID
+	todo       []int32             // items to be decided
+	moved      []int32             // and those of them that are to be appended again
+	seen       map[*subscriber]int // receivers of an item behind the first few
 
 	poisoned bool // this batch has an item of unknown outcome
 }
@@ -26,7 +29,7 @@ type committer struct {
 const maxClaims = 8
 
 func newCommitter(e *Engine) *committer {
-	return &committer{e: e, ledger: newLedger(e)}
+	return &committer{e: e, ledger: newLedger(e), seen: make(map[*subscriber]int)}
 }
 
 // run commits until the intake is closed and empty, then closes the router's
@@ -82,7 +85,7 @@ func (c *committer) decide(b *batch) {
 			c.failed(b, todo, err)
 			return
 		}
-		todo = c.settle(b)
+		todo = append(todo[:0], c.settle(b)...)
 	}
 	c.refuse(b, todo, refuseUnavailable)
 }
@@ -90,7 +93,7 @@ func (c *committer) decide(b *batch) {
 // allOf lists the items that are still to be decided.
 func (c *committer) allOf(b *batch) []int32 {
 	b.index = b.index[:0]
-	todo := make([]int32, 0, 64) // usually stays on the stack
+	todo := c.todo[:0]
 	for i := range b.items {
 		it := &b.items[i]
 		if it.s != nil && it.s.poisoned {
@@ -103,6 +106,7 @@ func (c *committer) allOf(b *batch) []int32 {
 			todo = append(todo, int32(i))
 		}
 	}
+	c.todo = todo
 	return todo
 }
 
@@ -232,7 +236,8 @@ func (c *committer) prepareRead(b *batch, it *item) {
 
 // settle takes the results of an append over into the items and returns those
 // that must be tried again.
-func (c *committer) settle(b *batch) (again []int32) {
+func (c *committer) settle(b *batch) []int32 {
+	again := c.moved[:0]
 	for n, i := range b.index {
 		it, r := &b.items[i], &b.entries.Entries[n].Result
 		if t := b.targets[n]; t != nil || !it.kind.needsChat() {
@@ -264,6 +269,7 @@ func (c *committer) settle(b *batch) (again []int32) {
 			it.s.hold(it.pid, sentRow{PacketID: it.pid, Chat: it.ledger.id, Seq: it.seq, Time: it.time})
 		}
 	}
+	c.moved = again
 	if len(again) > 0 { // the messages stored so far stay where the items point
 		b.entries.Entries = nil
 	}

@@ -59,7 +59,8 @@ func (t *target) stored() bool { return t.sub.durable && t.qos > 0 }
 // readOpen takes a publish on an open topic into an item. The record that
 // receivers and queues share is made here, once.
 func (t *Turn) readOpen(it *item, a *topics.Access, p *Publish) *Refusal {
-	it.kind, it.open = kindOpen, &openItem{retain: p.Retain, empty: len(p.Payload) == 0}
+	it.kind, it.open = kindOpen, t.e.open.items.Get().(*openItem)
+	it.open.retain, it.open.empty = p.Retain, len(p.Payload) == 0
 	if !a.MayPublish(p.Topic) {
 		return refuseAccess
 	}
@@ -81,7 +82,7 @@ func (c *committer) match(b *batch, it *item) {
 	it.time = time.Now().UnixMilli()
 	if of.to != nil {
 		if o.stillAsked(of.to, of.job.m) {
-			of.targets = []target{{sub: of.to, manner: of.job.manner}}
+			of.targets = append(of.targets, target{sub: of.to, manner: of.job.manner})
 		}
 		return
 	}
@@ -96,10 +97,13 @@ func (c *committer) match(b *batch, it *item) {
 		o.mu.RLock()
 		defer o.mu.RUnlock()
 	}
-	seen := make(map[*subscriber]int)
+	if len(c.seen) > maxIdleTargets {
+		c.seen = make(map[*subscriber]int)
+	}
+	clear(c.seen)
 	o.filters.Match(topic, func(sub *subscriber, w openWant) {
 		if !(w.noLocal && it.publisher(sub)) && c.mayRead(sub, topic) {
-			of.add(seen, sub, it.mannerOf(w))
+			c.addTarget(of, sub, it.mannerOf(w))
 		}
 	})
 	o.shared.Match(topic, func(sh *share, _ struct{}) {
@@ -115,17 +119,40 @@ func (c *committer) mayRead(s *subscriber, topic []byte) bool {
 	return !s.shut.Load() && s.access.mayRead(topic) && c.e.open.names(&s.id).Has(topic)
 }
 
-// add adds a receiver, or merges one more of its filters into its delivery: one
+// fewTargets is up to how many receivers are looked through one by one.
+const fewTargets = 16
+
+// addTarget adds a receiver, or merges one more of its filters into its delivery: one
 // delivery, at the highest QoS, with every identifier [MQTT-3.3.4-2, MQTT-3.3.4-3].
-func (of *openItem) add(seen map[*subscriber]int, sub *subscriber, m manner) {
-	if i, ok := seen[sub]; ok {
-		t := &of.targets[i]
+func (c *committer) addTarget(of *openItem, sub *subscriber, m manner) {
+	n := len(of.targets)
+	at := slices.IndexFunc(of.targets[:min(n, fewTargets)], func(t target) bool { return t.sub == sub })
+	if i, there := c.seen[sub]; at < 0 && there {
+		at = i
+	}
+	if at >= 0 {
+		t := &of.targets[at]
 		t.qos, t.retain, t.ids = max(t.qos, m.qos), t.retain || m.retain, append(t.ids, m.ids...)
 		return
 	}
-	seen[sub] = len(of.targets)
+	if n >= fewTargets {
+		c.seen[sub] = n
+	}
 	of.targets = append(of.targets, target{sub: sub, manner: m})
 }
+
+// giveBack returns what an item of a batch that is done with has had.
+func (o *openTopics) giveBack(of *openItem) {
+	clear(of.targets)
+	targets := of.targets[:0]
+	if cap(targets) > maxIdleTargets {
+		targets = nil
+	}
+	*of = openItem{targets: targets}
+	o.items.Put(of)
+}
+
+const maxIdleTargets = 1024
 
 func (it *item) mannerOf(w openWant) manner {
 	m := manner{qos: min(it.qos, w.qos), retain: it.open.retain && w.asPublished}
@@ -311,7 +338,10 @@ func (c *committer) prepareOpen(b *batch, i int32) {
 		b.entries.Entries = append(b.entries.Entries, storage.Entry{After: t.sub.head})
 		m := &b.entries.Entries[len(b.entries.Entries)-1].Message
 		m.Chat, m.Type, m.Time, m.From = t.sub.queue(), typeOpen, it.time, it.from()
-		m.Re, m.Body = t.manner.append(nil), b.bytes(it, it.body)
+		m.Body = b.bytes(it, it.body)
+		at := len(b.data)
+		b.data = t.manner.append(b.data)
+		m.Re = b.data[at:len(b.data):len(b.data)]
 		if it.ttl > 0 {
 			m.Expires = it.time + int64(it.ttl)*1000
 		}

@@ -46,6 +46,8 @@ type openTopics struct {
 	cfg OpenTopics
 	any topics.Open // of identities for which all is open
 
+	items sync.Pool // of *openItem
+
 	groups      []string      // that the rules mention
 	memberships atomic.Uint64 // raised by each change of a membership in one of them
 
@@ -117,6 +119,7 @@ func newOpenTopics(e *Engine) *openTopics {
 	return &openTopics{
 		e: e, cfg: e.cfg.Open.withDefaults(), any: topics.AnyOpen(), groups: e.cfg.Open.Rules.Groups(),
 		shares: make(map[string]*share), devices: make(map[chat.DeviceID]*subscriber),
+		items: sync.Pool{New: func() any { return new(openItem) }},
 	}
 }
 

@@ -69,7 +69,12 @@ func (r *router) route(b *batch) {
 		r.e.progress.done(b.number)
 	}
 	for i := range b.items {
-		if it := &b.items[i]; it.s != nil {
+		it := &b.items[i]
+		if it.open != nil {
+			r.e.open.giveBack(it.open)
+			it.open = nil
+		}
+		if it.s != nil {
 			it.s.answered(1)
 		}
 	}
