@@ -48,7 +48,8 @@ const (
 type round struct {
 	turn    turn
 	publish delivery.Publish // scratch: passing its address on costs no allocation
-	props   []byte           // scratch for the properties of a publish
+	ps      props            // scratch for the properties of a publish
+	props   []byte           // the same, for those of them that receivers get
 	dirty   []*conn          // have output of their own to flush
 	packets [16]uint64
 	bytes   uint64

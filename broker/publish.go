@@ -29,13 +29,18 @@ func (c *conn) onPublish(first byte, body []byte, r *round) byte {
 	if s.bad {
 		return malformed
 	}
-	var ps props
 	var refusal *delivery.Refusal
-	if c.version == 5 {
+	var response, correlation []byte
+	switch {
+	case c.version != 5:
+	case len(s.b) > 0 && s.b[0] == 0: // no properties
+		s.b = s.b[1:]
+	default:
 		var code byte
-		if refusal, code = c.publishProperties(&s, p, &ps, r); code != 0 {
+		if refusal, code = c.publishProperties(&s, p, r); code != 0 {
 			return code
 		}
+		response, correlation = r.ps.responseTopic, r.ps.correlation
 	}
 	if len(p.Topic) == 0 && c.version == 5 {
 		return protocolError // no topic alias, either [MQTT-3.3.2-8]
@@ -52,7 +57,7 @@ func (c *conn) onPublish(first byte, body []byte, r *round) byte {
 		r.turn.Answer(c.sess, p.PacketID, p.QoS, refusal)
 	case !c.plain && isCall(p.Topic):
 		if !again { // a QoS 2 request that was accepted runs once
-			refusal = c.call(p, ps.responseTopic, ps.correlation)
+			refusal = c.call(p, response, correlation)
 		}
 		r.turn.Answer(c.sess, p.PacketID, p.QoS, refusal)
 	default:
@@ -64,11 +69,9 @@ func (c *conn) onPublish(first byte, body []byte, r *round) byte {
 
 // publishProperties takes the properties of a PUBLISH and applies them. The code
 // is that of a packet that is not acceptable; a refusal only concerns the message.
-func (c *conn) publishProperties(s *scanner, p *delivery.Publish, ps *props, r *round) (*delivery.Refusal, byte) {
-	if len(s.b) > 0 && s.b[0] == 0 {
-		s.b = s.b[1:]
-		return nil, 0
-	}
+func (c *conn) publishProperties(s *scanner, p *delivery.Publish, r *round) (*delivery.Refusal, byte) {
+	ps := &r.ps
+	*ps = props{}
 	if code := s.props(inPublish, ps); code != 0 {
 		return nil, code
 	}

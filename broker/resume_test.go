@@ -100,6 +100,11 @@ func TestWillsAreSentAfterARestart(t *testing.T) {
 			}
 			between(t, "will", time.Since(begun), want, want+2*time.Second)
 		}
+		for _, c := range []*mqttest.Client{sub, returns} { // behind what it has acknowledged
+			if err := c.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		returns.Disconnect()
 		sub.Disconnect()
 		r.stop()
