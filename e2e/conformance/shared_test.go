@@ -100,6 +100,12 @@ func TestSharedSubscription(t *testing.T) {
 			t.Errorf("message %d went to %d of the group", i, got)
 		}
 	}
+	// A client that subscribes again has the QoS that it was granted last.
+	others[0].subscribe(qos(0), "$share/others/"+topic+"/+")
+	p.publish(mqttest.Publish{Topic: topic + "/a", Payload: []byte("again"), QoS: 2})
+	if m := others[0].take("again"); m.QoS != 0 {
+		t.Errorf("granted QoS 0, came at %d", m.QoS)
+	}
 }
 
 // Shows MQTT5-4.8.2-4, MQTT5-4.8.2-5.
