@@ -100,10 +100,8 @@ func TestWillsAreSentAfterARestart(t *testing.T) {
 			}
 			between(t, "will", time.Since(begun), want, want+2*time.Second)
 		}
-		for _, c := range []*mqttest.Client{sub, returns} { // behind what it has acknowledged
-			if err := c.Ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+		if err := sub.Ping(t.Context()); err != nil { // behind what it has acknowledged
+			t.Error(err)
 		}
 		returns.Disconnect()
 		sub.Disconnect()
