@@ -100,7 +100,7 @@ func TestWillsAreSentAfterARestart(t *testing.T) {
 			}
 			between(t, "will", time.Since(begun), want, want+2*time.Second)
 		}
-		if err := sub.Ping(t.Context()); err != nil { // behind what it has acknowledged
+		if _, err := sub.Unsubscribe(t.Context(), "open/none"); err != nil { // behind what it has acknowledged
 			t.Error(err)
 		}
 		returns.Disconnect()
