@@ -286,8 +286,11 @@ func (e *Engine) queueTail(ctx context.Context, s *Session) (storage.Tail, error
 		return t, err
 	}
 	t.Head, t.Cursor = infos[0].Head, cursors[0]
-	if start := s.open.start.Load(); start > 0 {
+	switch start := s.open.start.Load(); { // looked at behind the head: it is set before anything is appended
+	case start > 0:
 		t.Cursor = max(t.Cursor, start-1)
+	case s.open.fresh:
+		t.Cursor = t.Head // all of it is of a session before
 	}
 	if limit := uint64(e.open.cfg.Queue); !e.open.cfg.Refuse && t.Head > limit {
 		t.Cursor = max(t.Cursor, t.Head-limit) // the rest has been given up

@@ -388,9 +388,37 @@ func TestOpenSharedWithAbsentMembers(t *testing.T) {
 	})
 }
 
+// What a session before has left in the queue is not for a new one, also if the heads
+// are read before the queue is emptied.
+func TestOpenNewSessionGetsNothingOld(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, nil, "alice", "bob")
+		alice, bob := w.connect("alice", "phone"), w.online("bob", "phone")
+		bob.opened(1, "open/#")
+		bob.stick(true)
+		alice.publish(openPublish("open/n", "old", 1))
+		w.gate.on("Advance", func() error { return errors.New("cannot be reached") }) // so that it stays
+		bob.s.Close(t.Context(), delivery.CloseHow{Forget: true})
+		w.gate.on("Advance", nil)
+		bob = w.connect("bob", "phone", func(_ *delivery.OpenOptions, d *device) { d.late = true })
+		if _, err := bob.s.Subscribe(t.Context(), []delivery.Subscription{{Filter: "u/bob", QoS: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		sub := delivery.Subscription{Filter: "open/#", QoS: 1}
+		bob.s.Expect([]delivery.Subscription{sub})
+		bob.s.Start()
+		rest()
+		bob.wants("open/n")
+		bob.subscribeWith(sub)
+		alice.publish(openPublish("open/n", "new", 1))
+		rest()
+		bob.wants("open/n", "new")
+	})
+}
+
 // Many subscribers of one topic cost what they are.
 func TestOpenManySubscribers(t *testing.T) {
-	const many, messages = 10_000, 20
+	const many, messages = 10_000, 5
 	w := openWorld(t, func(c *delivery.Config) { c.DevicesPerUser = many }, "alice", "bob")
 	alice := w.connect("alice", "phone")
 	devices := make([]*device, many)

@@ -334,7 +334,7 @@ func TestOpenMessagesExpireInQueues(t *testing.T) {
 			}
 			alice.publish(p)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		if err := w.e.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
