@@ -54,4 +54,3 @@ func (c *conn) ended() (ending, bool) {
 	defer c.out.mu.Unlock()
 	return c.out.end, c.out.ended
 }
-
