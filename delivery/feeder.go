@@ -94,13 +94,30 @@ func (s *Session) fallBehindLocked(p *position) {
 	s.wakeLocked()
 }
 
-// wakeLocked asks for a puller if one could do something.
-func (s *Session) wakeLocked() {
+// wakeLocked asks for a puller if one could do something worth a read: what has
+// fallen behind is read when half of the window is free.
+func (s *Session) wakeLocked() { s.wakeUpToLocked(s.limit / 2) }
+
+// wakeSoonLocked has the session look again at the next flush at the latest, so that
+// a device which keeps more than half of its window open is fed, too.
+func (s *Session) wakeSoonLocked() {
+	if s.id.Guest { // whom the flusher does not know
+		s.wakeUpToLocked(s.limit - 1)
+		return
+	}
+	s.wakeLocked()
+	if !s.queued && s.anyBehindLocked() {
+		s.dirtyLocked()
+	}
+}
+
+// wakeUpToLocked asks for a puller unless more than out deliveries are outstanding.
+func (s *Session) wakeUpToLocked(out int) {
 	if s.queued || s.ended || !s.started || s.full {
 		return
 	}
 	ready := s.load || s.loaded || s.resendingLocked() || s.pumpLocked() > 0 || s.anyBehindLocked()
-	if !ready || !s.load && !s.loaded && (s.out > s.limit/2 || s.crammedLocked()) {
+	if !ready || !s.load && !s.loaded && (s.out > out || s.crammedLocked()) {
 		return
 	}
 	s.queued = true
@@ -305,7 +322,7 @@ func (s *Session) settleLocked(sl *slot, refused bool) {
 	sl.mute = sl.mute || refused
 	s.out--
 	s.popDoneLocked(s.windowLocked(sl.p))
-	s.wakeLocked()
+	s.wakeSoonLocked()
 }
 
 // popDoneLocked takes what is acknowledged from the start of a window.

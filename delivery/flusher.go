@@ -174,6 +174,7 @@ func (s *Session) collect(savings []saving) []saving {
 		s.window.release()
 		s.queue.release()
 	}
+	s.wakeUpToLocked(s.limit - 1)
 	return savings
 }
 

@@ -33,10 +33,7 @@ type openLive struct {
 // toOpen hands a publish on an open topic to the live sessions among its receivers.
 func (r *router) toOpen(b *batch, it *item) {
 	l := &r.open
-	l.record, l.expires = b.bytes(it, it.body), 0
-	if it.ttl > 0 {
-		l.expires = it.time + int64(it.ttl)*1000
-	}
+	l.record, l.expires = b.bytes(it, it.body), it.expires()
 	var err error
 	if l.openMessage, err = decodeOpen(l.record); err != nil {
 		r.e.log.Error("cannot read an open message of our own", "err", err)
@@ -231,8 +228,9 @@ func (l *openLive) read(m *chat.Message) (err error) {
 	if l.openMessage, err = decodeOpen(m.Body); err != nil {
 		return err
 	}
-	l.record, l.expires = m.Body, m.Expires
-	return l.manner.decode(m.Re)
+	l.record = m.Body
+	l.expires, err = l.manner.decode(m.Re)
+	return err
 }
 
 // resendOpen sends one delivery of the window again, or the packet that completes
@@ -292,8 +290,9 @@ func (e *Engine) queueTail(ctx context.Context, s *Session) (storage.Tail, error
 	case s.open.fresh:
 		t.Cursor = t.Head // all of it is of a session before
 	}
-	if limit := uint64(e.open.cfg.Queue); !e.open.cfg.Refuse && t.Head > limit {
-		t.Cursor = max(t.Cursor, t.Head-limit) // the rest has been given up
+	if limit := uint64(e.open.cfg.Queue); !e.open.cfg.Refuse && t.Head > limit { // the rest has been given up, maybe before a restart
+		raise(&s.open.dropped, t.Head-limit)
+		t.Cursor = max(t.Cursor, t.Head-limit)
 	}
 	return t, nil
 }

@@ -11,9 +11,8 @@ type memoryQueue struct {
 }
 
 type memoryEntry struct {
-	record  []byte
-	how     []byte
-	expires int64
+	record []byte
+	how    []byte
 }
 
 // maxMemoryQueue bounds the bytes of a queue in memory.
@@ -54,7 +53,7 @@ func (s *Session) offerMemoryLocked(l *openLive) {
 		q.first = seq + 1
 		return
 	}
-	q.push(memoryEntry{append([]byte(nil), l.record...), l.manner.append(nil), l.expires})
+	q.push(memoryEntry{append([]byte(nil), l.record...), l.manner.append(nil, l.expires)})
 	for len(q.waiting) > s.e.open.cfg.Queue || q.bytes > maxMemoryQueue {
 		q.pop()
 		s.e.stats.QueueDropped.Add(1)
@@ -80,10 +79,10 @@ func (s *Session) sendMemoryLocked(p *position, l *openLive) {
 			s.passLocked(p, q.first-1, false) // dropped
 		}
 		e := &q.waiting[0]
-		l.record, l.expires = e.record, e.expires
+		l.record = e.record
 		var err error
 		if l.openMessage, err = decodeOpen(e.record); err == nil {
-			err = l.manner.decode(e.how)
+			l.expires, err = l.manner.decode(e.how)
 		}
 		if err != nil { // our own record
 			s.passLocked(p, q.first, false)

@@ -205,9 +205,7 @@ func (c *committer) retain(b *batch, it *item, topic []byte) *Refusal {
 	if !it.open.empty { // an empty payload removes [MQTT-3.3.1-6]
 		record := b.bytes(it, it.body)
 		m = &retainedMessage{record: append([]byte(nil), record...), qos: it.qos, size: len(record)}
-		if it.ttl > 0 {
-			m.expires = it.time + int64(it.ttl)*1000
-		}
+		m.expires = it.expires()
 		if !o.fitsLocked(topic, m) {
 			for _, over := range o.lookForExpiredLocked(it.time) {
 				o.retainLocked(over, nil)
@@ -340,12 +338,17 @@ func (c *committer) prepareOpen(b *batch, i int32) {
 		m.Chat, m.Type, m.Time, m.From = t.sub.queue(), typeOpen, it.time, it.from()
 		m.Body = b.bytes(it, it.body)
 		at := len(b.data)
-		b.data = t.manner.append(b.data)
+		b.data = t.manner.append(b.data, it.expires())
 		m.Re = b.data[at:len(b.data):len(b.data)]
-		if it.ttl > 0 {
-			m.Expires = it.time + int64(it.ttl)*1000
-		}
 	}
+}
+
+// expires returns when the item's message ends, in Unix milliseconds; 0: never.
+func (it *item) expires() int64 {
+	if it.ttl == 0 {
+		return 0
+	}
+	return it.time + int64(it.ttl)*1000
 }
 
 // typeOpen is the type of a queue's entries. Re of such an entry is the record of

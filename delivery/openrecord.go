@@ -57,15 +57,27 @@ type manner struct {
 	ids    []uint32 // subscription identifiers of the filters that matched
 }
 
-const mannerRetain = 4
+const (
+	mannerRetain  = 4
+	mannerExpires = 8
+)
 
-// append appends the record of a manner: a byte of flags and the identifiers.
-func (m *manner) append(b []byte) []byte {
+// append appends the record of a manner: a byte of flags, when the message expires
+// (Unix milliseconds; 0: never) and the identifiers. The expiry stands here and not
+// with the entry, of which retention would remove the content: what has been sent in
+// time is sent again whenever that is [MQTT-4.3.3-7].
+func (m *manner) append(b []byte, expires int64) []byte {
 	flags := m.qos
 	if m.retain {
 		flags |= mannerRetain
 	}
+	if expires > 0 {
+		flags |= mannerExpires
+	}
 	b = append(b, flags)
+	if expires > 0 {
+		b = binary.AppendUvarint(b, uint64(expires))
+	}
 	for _, id := range m.ids {
 		b = binary.AppendUvarint(b, uint64(id))
 	}
@@ -73,18 +85,27 @@ func (m *manner) append(b []byte) []byte {
 }
 
 // decode reads what append wrote, reusing the memory of the identifiers.
-func (m *manner) decode(b []byte) error {
-	if len(b) == 0 || b[0]&3 == 3 || b[0] > mannerRetain+2 {
-		return errOpenRecord
+func (m *manner) decode(b []byte) (expires int64, err error) {
+	if len(b) == 0 || b[0]&3 == 3 || b[0] > mannerExpires+mannerRetain+2 {
+		return 0, errOpenRecord
 	}
-	m.qos, m.retain, m.ids = b[0]&3, b[0]&mannerRetain != 0, m.ids[:0]
-	for b = b[1:]; len(b) > 0; {
+	flags := b[0]
+	b = b[1:]
+	m.qos, m.retain, m.ids = flags&3, flags&mannerRetain != 0, m.ids[:0]
+	if flags&mannerExpires != 0 {
+		at, n := binary.Uvarint(b)
+		if n <= 0 || at == 0 || at > math.MaxInt64 {
+			return 0, errOpenRecord
+		}
+		expires, b = int64(at), b[n:]
+	}
+	for len(b) > 0 {
 		id, n := binary.Uvarint(b)
 		if n <= 0 || id == 0 || id > math.MaxUint32 {
-			return errOpenRecord
+			return 0, errOpenRecord
 		}
 		m.ids = append(m.ids, uint32(id))
 		b = b[n:]
 	}
-	return nil
+	return expires, nil
 }

@@ -432,3 +432,62 @@ func TestOpenSubscriptionIsTakenBack(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// What has been sent at QoS 2 before it expired is sent again after it has, also if
+// retention was applied meanwhile [MQTT-4.3.3-7].
+func TestOpenExpiryEndsNoExchange(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, nil, "alice", "bob")
+		alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+		bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+		bob.mu.Lock()
+		bob.hold = true
+		bob.mu.Unlock()
+		p := openPublish("open/n", "sent", 2)
+		p.Expiry = 1
+		alice.publish(p)
+		rest()
+		bob.close(false)
+		late := openPublish("open/n", "late", 2)
+		late.Expiry, late.PacketID = 1, 8
+		alice.publish(late)
+		time.Sleep(2 * time.Second)
+		if err := w.e.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		again := w.connect("bob", "phone")
+		rest()
+		if got := again.payloads("open/n"); !slices.Equal(got, []string{"sent"}) {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A device that keeps most of its window open gets what has room.
+func TestWindowIsFilledUp(t *testing.T) {
+	for _, temporary := range []bool{false, true} {
+		t.Run(fmt.Sprint("temporary ", temporary), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := openWorld(t, nil, "alice", "bob")
+				alice := w.connect("alice", "phone")
+				bob := w.connect("bob", "phone", func(o *delivery.OpenOptions, _ *device) { o.Window, o.Temporary = 3, temporary })
+				bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+				bob.mu.Lock()
+				bob.hold = true
+				bob.mu.Unlock()
+				for i := range 6 {
+					alice.publish(openPublish("open/n", fmt.Sprint(i), 1))
+				}
+				rest()
+				for n := range 3 {
+					tags := bob.tags()
+					if len(tags) != 3+n {
+						t.Fatalf("%d deliveries after %d acknowledgements", len(tags), n)
+					}
+					bob.s.Ack(tags[n], false)
+					rest()
+				}
+			})
+		})
+	}
+}
