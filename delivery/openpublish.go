@@ -309,15 +309,18 @@ func (c *committer) prepareOpen(b *batch, i int32) {
 			of.targets, of.retain = nil, false
 			return
 		}
+	}
+	// In front of the step that says that the publish was taken.
+	if c.e.open.cfg.Refuse && !of.held && c.overfull(it) {
+		it.refusal = refuseQueueFull
+		return
+	}
+	if it.qos == 2 && it.s != nil && !of.holding {
 		of.holding = true
 		it.s.hold(it.pid, sentRow{})
 	}
 	if of.holding && !of.held && it.s.lasting() {
 		c.addStep(b, i, stepHeld)
-	}
-	if c.e.open.cfg.Refuse && c.overfull(it) {
-		it.refusal = refuseQueueFull
-		return
 	}
 	if of.retain {
 		r := storage.Retained{Topic: string(b.bytes(it, it.topic))}

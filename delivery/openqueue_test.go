@@ -416,6 +416,36 @@ func TestOpenNewSessionGetsNothingOld(t *testing.T) {
 	})
 }
 
+// A QoS 2 publish that was refused is not taken for held after a crash, when its
+// packet identifier is used again.
+func TestOpenQoS2RefusedIsNotHeldAfterCrash(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, func(c *delivery.Config) { c.Open.Queue, c.Open.Refuse = 1, true }, "alice", "bob")
+		alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+		alice.opened(1, "open/none") // so that there is a session
+		bob.opened(1, "open/#")
+		bob.close(true)
+		for i, code := range []string{"", delivery.CodeQuota} {
+			p := openPublish("open/n", fmt.Sprint(i), 2)
+			p.PacketID = uint16(i + 1)
+			if a := alice.publish(p); a.code != code {
+				t.Fatalf("publish %d: %+v", i, a)
+			}
+			alice.free(p.PacketID)
+		}
+		w.crash()
+		alice.close(false)
+		bob = w.connect("bob", "phone")
+		rest()
+		alice = w.connect("alice", "phone")
+		p := openPublish("open/n", "2", 2)
+		p.PacketID = 2
+		alice.publish(p)
+		rest()
+		bob.wants("open/n", "0", "2")
+	})
+}
+
 // Many subscribers of one topic cost what they are.
 func TestOpenManySubscribers(t *testing.T) {
 	const many, messages = 10_000, 5
