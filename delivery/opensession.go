@@ -119,7 +119,7 @@ func (s *Session) settleExpected(granted func(filter string) bool) {
 // clear gives up what an earlier session of the device has left in the queue of a
 // new subscriber.
 func (o *openTopics) clear(ctx context.Context, sub *subscriber) error {
-	if sub == nil || !sub.durable || !sub.fresh || sub.cleared {
+	if sub == nil || !sub.durable || !sub.fresh || sub.cleared.Load() {
 		return nil
 	}
 	infos, err := o.e.store.Chats(ctx, []chat.ID{sub.queue()})
@@ -133,7 +133,7 @@ func (o *openTopics) clear(ctx context.Context, sub *subscriber) error {
 	if err := o.giveUp(ctx, &sub.id, left); err != nil {
 		return err
 	}
-	sub.cleared = true
+	sub.cleared.Store(true)
 	return nil
 }
 

@@ -81,7 +81,7 @@ type subscriber struct {
 	durable bool                    // the queue is a log of the store
 	fresh   bool                    // what was in the queue before start is not for it
 	start   atomic.Uint64           // of a fresh one: head of the queue when its first message came, plus 1; 0: none has
-	cleared bool                    // what was there before is gone; of the session's Subscribe
+	cleared atomic.Bool             // what was there before is gone
 	access  *access                 // that of the live session, too
 	shut    atomic.Bool             // its user is disabled: it gets nothing
 	live    atomic.Pointer[Session] // nil while the device is away
