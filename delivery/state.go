@@ -101,17 +101,8 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	expired := st.Until != 0 && st.Until <= now
 	// Where the window was lost, what was outstanding may have been sent before.
 	s.aftercrash = !clean && (openBefore != "" || st.Again)
-	if !st.Persistent {
-		return info, nil
-	}
-	if clean || expired { // ended for good, whatever becomes of this connection
-		if err := s.e.open.drop(ctx, &s.id); err != nil {
-			return info, err
-		}
-		s.mu.Lock()
-		ended := s.snapshotLocked(false)
-		s.mu.Unlock()
-		return info, s.keep(ctx, ended, false, false)
+	if !st.Persistent || clean || expired {
+		return info, s.beginAnew(ctx, st.Persistent)
 	}
 	info.Present, s.stored = true, true
 	s.began = st.Began
@@ -125,12 +116,31 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	s.restoreSubscriptions(st.Subs)
 	if openBefore == "" {
 		s.restoreWindow(&st)
-		s.inherits = len(st.Held) > 0 || len(st.Received) > 0
+		s.inherits = len(st.Held) > 0
 		return info, nil
 	}
 	err = s.readSteps(ctx)
 	s.inherits = len(s.held) > 0 || len(s.received) > 0
 	return info, err
+}
+
+// beginAnew begins an MQTT session that is none taken up again, whatever becomes of
+// this connection; earlier tells that there was one, which ends for good. One that
+// lasts is kept from its CONNACK on, also if it never subscribes: a publisher has
+// QoS 2 exchanges to go on with after a crash.
+func (s *Session) beginAnew(ctx context.Context, earlier bool) error {
+	if earlier {
+		if err := s.e.open.drop(ctx, &s.id); err != nil {
+			return err
+		}
+	}
+	if s.temporary && !earlier {
+		return nil
+	}
+	s.mu.Lock()
+	st := s.snapshotLocked(!s.temporary)
+	s.mu.Unlock()
+	return s.keep(ctx, st, false, !s.temporary)
 }
 
 func (s *Session) restoreSubscriptions(subs []Subscription) {
@@ -199,10 +209,7 @@ func (s *Session) snapshotLocked(persistent bool) state {
 			st.Window = append(st.Window, stateSlot{sl.p.id, sl.seq, sl.done, sl.mute, sl.step.kept()})
 		}
 	}
-	for seq := range s.received {
-		st.Received = append(st.Received, seq)
-	}
-	slices.Sort(st.Received)
+	st.Received = s.receivedLocked()
 	st.Began = s.began
 	for _, r := range s.held {
 		if r.Seq != 0 || r.Open {
@@ -210,6 +217,29 @@ func (s *Session) snapshotLocked(persistent bool) state {
 		}
 	}
 	return st
+}
+
+// receivedLocked lists the entries of the queue that the device has although the
+// stored cursor is in front of them. They are in the window, too; but a crash of a
+// later connection costs the window.
+func (s *Session) receivedLocked() []uint64 {
+	if s.open == nil {
+		return nil
+	}
+	var list []uint64
+	saved := s.open.acked.Load()
+	for seq := range s.received {
+		if seq > saved {
+			list = append(list, seq)
+		}
+	}
+	for i := range s.queue.len() {
+		if sl := s.queue.at(i); sl.step == awaitsPubcomp && sl.seq > saved {
+			list = append(list, sl.seq)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // keep writes a state. While the session is open, its epoch in the state is the

@@ -199,9 +199,12 @@ func (r *router) finishStep(it *item) {
 	s := it.s
 	s.mu.Lock()
 	if it.kind == kindReleased {
+		ended := s.ended
 		delete(s.held, it.pid)
 		s.mu.Unlock()
-		s.link.Complete(it.pid, it.held)
+		if !ended { // else what is kept may hold it still: PUBREL has to come again
+			s.link.Complete(it.pid, it.held)
+		}
 		return
 	}
 	if sl := s.outstandingLocked(it.pid); sl != nil && sl.seq == it.seq && sl.step != awaitsPuback {

@@ -1,0 +1,95 @@
+package delivery_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"tidings/delivery"
+)
+
+// A session lasts from its CONNACK on, be it one that never subscribes.
+func TestPublishersSessionOutlivesACrash(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	bob := w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+	bob.close(true)
+	p := openPublish("open/n", "once", 2)
+	w.connect("alice", "phone").publish(p)
+	w.crash()
+	alice := w.connect("alice", "phone")
+	if !alice.info.Present {
+		t.Error("the session is gone")
+	}
+	p.Dup = true
+	alice.publish(p)
+	if !alice.free(p.PacketID) {
+		t.Error("there was no publish to be released")
+	}
+	alice.publish(openPublish("open/n", "last", 2))
+	again := w.connect("bob", "phone")
+	again.wait("the last", func() bool { return len(again.got) > 0 && again.got[len(again.got)-1].payload == "last" })
+	if got := again.payloads("open/n"); !slices.Equal(got, []string{"once", "last"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// What the receiver of a QoS 2 delivery has said on one connection is known after
+// a crash of a later one, although nothing was said about it there.
+func TestOpenQoS2DeliveryGoesOnAfterReconnectAndCrash(t *testing.T) {
+	for _, subscribes := range []bool{false, true} {
+		t.Run(fmt.Sprint("subscribes again ", subscribes), func(t *testing.T) {
+			w := openWorld(t, nil, "alice", "bob")
+			alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone", holding)
+			all := delivery.Subscription{Filter: "open/#", QoS: 2}
+			bob.subscribeWith(all)
+			for i := range 3 {
+				alice.publish(delivery.Publish{Topic: []byte("open/n"), Payload: fmt.Append(nil, i), QoS: 2, PacketID: uint16(10 + i)})
+			}
+			bob.wait("three deliveries", func() bool { return len(bob.got) == 3 })
+			tags := bob.tags()
+			bob.receive(tags[1])
+			bob.wait("PUBREL", func() bool { return len(bob.released) == 1 })
+			bob.close(false)
+			for range 2 {
+				again := w.connect("bob", "phone", holding)
+				again.wait("what was outstanding", func() bool { return len(again.got) == 2 && len(again.released) == 1 })
+				if subscribes {
+					again.subscribeWith(all)
+				}
+				if got := again.payloads("open/n"); !slices.Equal(got, []string{"0", "2"}) || again.released[0] != tags[1] {
+					t.Errorf("got %q, released %v; tags were %v", got, again.released, tags)
+				}
+				w.crash()
+			}
+		})
+	}
+}
+
+// The limit of a queue holds over a restart, also behind deliveries that are
+// outstanding.
+func TestOpenQueueLimitHoldsOverARestart(t *testing.T) {
+	w := openWorld(t, func(c *delivery.Config) { c.Open.Queue = 10 }, "alice", "bob")
+	bob := w.connect("bob", "phone", holding, receiving(2))
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+	alice := w.connect("alice", "phone")
+	publish := func(from, to int) {
+		for i := from; i < to; i++ {
+			alice.publish(openPublish("open/n", fmt.Sprint(i), 1))
+		}
+	}
+	publish(0, 2)
+	bob.wait("two deliveries", func() bool { return len(bob.got) == 2 })
+	bob.close(false)
+	publish(2, 40)
+	w.crash()
+	again := w.connect("bob", "phone")
+	again.wait("the last", func() bool { return len(again.got) > 0 && again.got[len(again.got)-1].payload == "39" })
+	want := []string{"0", "1"} // they have been sent
+	for i := 30; i < 40; i++ {
+		want = append(want, fmt.Sprint(i))
+	}
+	if got := again.payloads("open/n"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
