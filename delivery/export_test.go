@@ -28,3 +28,20 @@ func (e *Engine) OpenSubscribers() int {
 	defer e.open.mu.RUnlock()
 	return len(e.open.devices)
 }
+
+// OpenRecords decodes b as each record of open topics, and returns those that it is,
+// encoded again.
+func OpenRecords(b []byte) map[string][]byte {
+	out := make(map[string][]byte)
+	if m, err := decodeOpen(b); err == nil {
+		out["message"] = appendOpen(nil, m.topic, m.props, m.payload)
+	}
+	var how manner
+	if expires, err := how.decode(b); err == nil {
+		out["manner"] = how.append(nil, expires)
+	}
+	if m, err := decodeRetained(b); err == nil {
+		out["retained"] = m.append(nil)
+	}
+	return out
+}
