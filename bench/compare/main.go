@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -46,6 +47,10 @@ func run(ctx context.Context) error {
 				r, err := target.Use(ctx, name, opts, func(t target.Target) (*scenario.Result, error) {
 					return scenario.Run(ctx, t, mode, cfg, func(string, ...any) {})
 				})
+				if errors.Is(err, errors.ErrUnsupported) {
+					fmt.Fprintln(os.Stderr, "  left out:", err)
+					continue
+				}
 				if err != nil {
 					// One server that fails a load is a finding, not the end of the comparison.
 					fmt.Fprintln(os.Stderr, "  failed:", err)

@@ -4,6 +4,9 @@
 //	go run ./bench/load -mode group -users 500           one group: deliveries/s, time until the last has it
 //	go run ./bench/load -mode offline|drain|waiting      into inboxes of absent devices, out of them, their memory
 //	go run ./bench/load -mode reconnect|idle             connects at once, memory of a silent connection
+//	go run ./bench/load -mode chats -chats 5000          a device with many chats comes back
+//	go run ./bench/load -mode stored|crash               kill -9: with many stored messages, under full load
+//	go run ./bench/load -mode flat|overload              for a long time, and with more than the server can do
 //	go run ./bench/load -target mosquitto                the same load on another broker
 //
 // Without -addr it starts the server in a temporary directory. With -addr it uses one that runs, which needs -http and

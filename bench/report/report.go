@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tidings/bench/scenario"
+	"tidings/bench/stats"
 )
 
 // File is what is written as JSON.
@@ -40,7 +41,7 @@ func Print(w io.Writer, r *scenario.Result) error {
 	fmt.Fprintf(w, "%s on %s\n", r.Mode, r.Target)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, v := range r.Values {
-		fmt.Fprintf(t, "%s\t%s\t %s\n", v.Name, number(v.Value), v.Unit)
+		fmt.Fprintf(t, "%s\t%s\t %s\n", v.Name, Number(v.Value), v.Unit)
 	}
 	return t.Flush()
 }
@@ -60,7 +61,7 @@ func Compare(w io.Writer, targets []string, results []*scenario.Result) error {
 				case !ok:
 					fmt.Fprint(t, "\t–")
 				default:
-					fmt.Fprintf(t, "\t%s", number(m))
+					fmt.Fprintf(t, "\t%s", Number(m))
 				}
 				if i > 0 {
 					fmt.Fprintf(t, "\t%s", ratio(m, base, ok))
@@ -109,24 +110,18 @@ func figuresOf(results []*scenario.Result, mode string) []scenario.Value {
 func median(results []*scenario.Result, mode, target, name string) (float64, bool) {
 	var all []float64
 	for _, r := range results {
-		for _, v := range r.Values {
-			if r.Mode == mode && r.Target == target && v.Name == name {
-				all = append(all, v.Value)
-			}
+		if r.Mode != mode || r.Target != target {
+			continue
+		}
+		if v, ok := r.Figure(name); ok {
+			all = append(all, v)
 		}
 	}
-	if len(all) == 0 {
-		return 0, false
-	}
-	slices.Sort(all)
-	mid := len(all) / 2
-	if len(all)%2 == 0 {
-		return (all[mid-1] + all[mid]) / 2, true
-	}
-	return all[mid], true
+	return stats.Median(all), len(all) > 0
 }
 
-func number(v float64) string {
+// Number writes a figure with as many digits as a reader wants.
+func Number(v float64) string {
 	switch {
 	case v == float64(int64(v)) || v >= 1000 || v <= -1000:
 		return fmt.Sprintf("%.0f", v)

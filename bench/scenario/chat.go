@@ -23,15 +23,28 @@ func runChat(ctx context.Context, b *bench) error {
 		return err
 	}
 	b.note("%d users connected", len(f.members))
-	if err := f.saturate(ctx, f.members, 1); err != nil {
-		return err
-	}
-	if err := f.pace(ctx, f.members, 1); err != nil {
+	if err := f.phases(ctx, f.members, 1); err != nil {
 		return err
 	}
 	b.add("rss", "MiB", b.rss()/mib)
 	f.addFaults(1)
 	return nil
+}
+
+// phases is the saturated phase and, after some time to rest, the paced one; either may be left out.
+func (f *fleet) phases(ctx context.Context, senders []*member, fanOut int64) error {
+	if f.b.cfg.Window > 0 {
+		if err := f.saturate(ctx, senders, fanOut); err != nil {
+			return err
+		}
+	}
+	if f.b.cfg.Rate < 0 {
+		return nil
+	}
+	if err := f.b.calm(ctx); err != nil {
+		return err
+	}
+	return f.pace(ctx, senders, fanOut)
 }
 
 // saturate keeps cfg.Window publishes of each sender in flight and measures once the warm-up is over.
@@ -66,20 +79,9 @@ func (f *fleet) pace(ctx context.Context, senders []*member, fanOut int64) error
 	b := f.b
 	f.reset()
 	var late hist.Histogram
-	interval := time.Duration(float64(time.Second) / b.cfg.Rate)
-	r, from, start := b.read(ctx), f.arrived.Load(), time.Now()
-	for n := 0; ; n++ {
-		due := start.Add(time.Duration(n) * interval)
-		if due.Sub(start) >= b.cfg.Duration {
-			break
-		}
-		if wait := time.Until(due); wait > 0 {
-			if err := pause(ctx, wait); err != nil {
-				return err
-			}
-		}
-		late.Record(time.Since(due))
-		senders[n%len(senders)].send(1)
+	r, from := b.read(ctx), f.arrived.Load()
+	if err := f.sendAtRate(ctx, senders, b.cfg.Rate, b.cfg.Duration, &late); err != nil {
+		return err
 	}
 	if err := f.settle(ctx, fanOut); err != nil {
 		return err
@@ -95,6 +97,26 @@ func (f *fleet) pace(ctx context.Context, senders []*member, fanOut int64) error
 	b.add("paced.sent_late_p99", "ms", float64(late.Quantile(0.99).Microseconds())/1000)
 	b.add("paced.skipped", "", float64(f.skipped.Load()))
 	return nil
+}
+
+// sendAtRate publishes rate messages/s for a time, from one sender after the other, and records in late by how much each
+// came after its time.
+func (f *fleet) sendAtRate(ctx context.Context, senders []*member, rate float64, d time.Duration, late *hist.Histogram) error {
+	interval := time.Duration(float64(time.Second) / rate)
+	start := time.Now()
+	for n := 0; ; n++ {
+		due := start.Add(time.Duration(n) * interval)
+		if due.Sub(start) >= d {
+			return nil
+		}
+		if wait := time.Until(due); wait > 0 {
+			if err := pause(ctx, wait); err != nil {
+				return err
+			}
+		}
+		late.Record(time.Since(due))
+		senders[n%len(senders)].send(1)
+	}
 }
 
 // during lets d pass while all connections live.

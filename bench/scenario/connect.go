@@ -49,6 +49,7 @@ func runIdle(ctx context.Context, b *bench) error {
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
+	start, _ := b.metrics(ctx)
 	before := b.rss()
 	rest := f.members[len(warm):]
 	if err := f.connectAll(ctx, rest); err != nil {
@@ -59,6 +60,20 @@ func runIdle(ctx context.Context, b *bench) error {
 	}
 	after := b.rss()
 	b.add("rss", "MiB", after/mib)
-	b.add("per_connection", "KiB", (after-before)/1024/float64(max(1, len(rest))))
+	n := float64(max(1, len(rest)))
+	b.add("per_connection", "KiB", (after-before)/1024/n)
+	if all, ok := b.metrics(ctx); ok {
+		for _, of := range []struct{ name, metric string }{
+			{"heap_per_connection", "go_memstats_heap_inuse_bytes"}, {"stack_per_connection", "go_memstats_stack_inuse_bytes"},
+			{"goroutines_per_connection", "go_goroutines"},
+		} {
+			grown := all[of.metric] - start[of.metric]
+			if of.metric == "go_goroutines" {
+				b.add(of.name, "", grown/n)
+				continue
+			}
+			b.add(of.name, "KiB", grown/1024/n)
+		}
+	}
 	return alive(f.members)
 }

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/coder/websocket"
+
+	"tidings/bench/target"
 	"tidings/internal/mqttest"
 )
 
@@ -34,7 +38,12 @@ func (b *bench) newFleet(ctx context.Context, prefix string, n int) (*fleet, err
 		return nil, err
 	}
 	b.note("%d logins in %v", n, time.Since(start).Round(time.Millisecond))
-	f := &fleet{b: b, members: make([]*member, n)}
+	return b.fleetOf(logins), nil
+}
+
+// fleetOf makes members of logins.
+func (b *bench) fleetOf(logins []target.Login) *fleet {
+	f := &fleet{b: b, members: make([]*member, len(logins))}
 	f.reset()
 	for i, l := range logins {
 		f.members[i] = &member{
@@ -42,7 +51,7 @@ func (b *bench) newFleet(ctx context.Context, prefix string, n int) (*fleet, err
 			body: newBody(b.cfg.Size), got: make(map[uint32]*arrivals),
 		}
 	}
-	return f, nil
+	return f
 }
 
 // connect opens the member's persistent session and subscribes its filters, if any.
@@ -51,7 +60,7 @@ func (m *member) connect(ctx context.Context, b *bench, filters ...string) error
 		Addr: b.target.Addr(), Version: b.cfg.Version, ClientID: m.login.Device, User: m.login.User, Password: m.login.Password,
 		SessionExpiry: math.MaxUint32, OnMessage: m.onMessage, OnAck: m.onAck, ConnectTimeout: time.Minute,
 	}
-	c, err := dialAdmitted(ctx, o)
+	c, err := b.dialAdmitted(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -72,8 +81,14 @@ func (m *member) connect(ctx context.Context, b *bench, filters ...string) error
 }
 
 // dialAdmitted connects, and waits and tries again where the server says that too many log in at once.
-func dialAdmitted(ctx context.Context, o mqttest.Options) (*mqttest.Client, error) {
+func (b *bench) dialAdmitted(ctx context.Context, o mqttest.Options) (*mqttest.Client, error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+		if b.cfg.Web {
+			var err error
+			if o.Conn, err = b.dialWeb(ctx); err != nil {
+				return nil, err
+			}
+		}
 		c, err := mqttest.Dial(ctx, o)
 		var refused *mqttest.Refused
 		if !errors.As(err, &refused) || (refused.ConnAck.Code != 0x9f && refused.ConnAck.Code != 3) {
@@ -85,6 +100,22 @@ func dialAdmitted(ctx context.Context, o mqttest.Options) (*mqttest.Client, erro
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// dialWeb opens a WebSocket.
+func (b *bench) dialWeb(ctx context.Context) (net.Conn, error) {
+	t, ok := b.target.(target.Web)
+	if !ok {
+		return nil, fmt.Errorf("no WebSocket: %w", errors.ErrUnsupported)
+	}
+	ws, resp, err := websocket.Dial(ctx, t.WebAddr(), &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
+	if err != nil {
+		return nil, err
+	}
+	if resp.Body != nil {
+		resp.Body.Close()
+	}
+	return websocket.NetConn(context.Background(), ws, websocket.MessageBinary), nil
 }
 
 // each runs fn for all members, dialers at a time, and returns the first error.

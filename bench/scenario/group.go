@@ -32,10 +32,7 @@ func runGroup(ctx context.Context, b *bench) error {
 	}
 	b.note("group of %d receivers and %d senders", len(receivers), len(senders))
 	fanOut := int64(len(receivers))
-	if err := f.saturate(ctx, senders, fanOut); err != nil {
-		return err
-	}
-	if err := f.pace(ctx, senders, fanOut); err != nil {
+	if err := f.phases(ctx, senders, fanOut); err != nil {
 		return err
 	}
 	b.add("rss", "MiB", b.rss()/mib)

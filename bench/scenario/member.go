@@ -33,6 +33,7 @@ type counters struct {
 	e2e     atomic.Pointer[hist.Histogram]
 	ack     atomic.Pointer[hist.Histogram]
 	last    atomic.Pointer[hist.Histogram] // publish → last of fanOut receivers
+	crash   crashes
 }
 
 func (c *counters) reset() {
@@ -55,10 +56,11 @@ type member struct {
 	body   []byte
 	seq    uint32
 	id     uint16
-	sentAt [ring]int64 // by identifier - 1; 0 where nothing is in flight
+	sentAt []int64 // by identifier - 1; 0 where nothing is in flight; made with the first publish
 
 	reached []atomic.Int32       // by seq % ring: receivers that have the message; only where the last one is measured
 	got     map[uint32]*arrivals // by sender
+	diary   *diary               // nil unless the server is going to be killed
 }
 
 // arrivals is what has come of one sender's messages.
@@ -104,8 +106,10 @@ func (m *member) onMessage(_ *mqttest.Client, msg *mqttest.Message) {
 	}
 	if !isNew {
 		m.doubled.Add(1)
+		m.diary.again(&m.counters.crash, s.seq)
 		return
 	}
+	m.diary.received(s.seq, t)
 	m.arrived.Add(1)
 	if by := m.all[s.sender]; by.reached != nil && by.reached[s.seq%ring].Add(1) == by.fanOut {
 		by.reached[s.seq%ring].Store(0)
@@ -121,13 +125,14 @@ func (m *member) onAck(c *mqttest.Client, a *mqttest.Ack) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if a.ID == 0 || a.ID > ring {
+	if a.ID == 0 || int(a.ID) > len(m.sentAt) {
 		return
 	}
 	if at := m.sentAt[a.ID-1]; at != 0 {
 		m.ack.Load().Record(time.Duration(now() - at))
 	}
 	m.sentAt[a.ID-1] = 0
+	m.diary.answered(a)
 	if m.closed.Load() && m.budget.Add(-1) >= 0 {
 		m.queueLocked(c)
 	}
@@ -135,11 +140,15 @@ func (m *member) onAck(c *mqttest.Client, a *mqttest.Ack) {
 
 // queueLocked queues the member's next message; false if the ring is full.
 func (m *member) queueLocked(c *mqttest.Client) bool {
-	m.id = m.id%ring + 1
-	if m.sentAt[m.id-1] != 0 {
+	if m.sentAt == nil {
+		m.sentAt = make([]int64, ring)
+	}
+	next := m.id%ring + 1
+	if m.sentAt[next-1] != 0 {
 		m.skipped.Add(1)
 		return false
 	}
+	m.id = next
 	m.seq++
 	t := now()
 	m.sentAt[m.id-1] = t
@@ -151,6 +160,7 @@ func (m *member) queueLocked(c *mqttest.Client) bool {
 		stamp{t, m.index, (m.seq-1)/n + 1}.put(m.body)
 	}
 	m.sent.Add(1)
+	m.diary.sent(m.id, m.seq)
 	return c.Queue(&mqttest.Publish{Topic: topic, Payload: m.body, QoS: 1, ID: m.id}) == nil
 }
 
@@ -159,6 +169,20 @@ func (m *member) send(n int) {
 	m.mu.Lock()
 	for range n {
 		m.queueLocked(m.client)
+	}
+	m.mu.Unlock()
+	_ = m.client.Flush() // a broken connection shows in what does not come back
+}
+
+// offer publishes as many of n messages as the ring takes, with one write; the others count as skipped. It blocks while the
+// connection takes nothing.
+func (m *member) offer(n int) {
+	m.mu.Lock()
+	for left := n; left > 0; left-- {
+		if !m.queueLocked(m.client) {
+			m.skipped.Add(int64(left - 1))
+			break
+		}
 	}
 	m.mu.Unlock()
 	_ = m.client.Flush() // a broken connection shows in what does not come back

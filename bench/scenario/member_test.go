@@ -68,6 +68,7 @@ func TestSenderStopsAtAFullRing(t *testing.T) {
 	f := deliveries()
 	m := f.members[0]
 	m.topics, m.body, m.id = []string{"u/b"}, newBody(200), ring-1
+	m.sentAt = make([]int64, ring)
 	m.sentAt[ring-1] = 1
 	if m.queueLocked(nil) || f.skipped.Load() != 1 || f.sent.Load() != 0 {
 		t.Errorf("skipped %d, sent %d", f.skipped.Load(), f.sent.Load())

@@ -79,4 +79,6 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // calm lets the target finish what it does behind the last ack before memory or time is read.
-func (b *bench) calm(ctx context.Context) error { return pause(ctx, b.cfg.Duration/5) }
+func (b *bench) calm(ctx context.Context) error {
+	return pause(ctx, min(b.cfg.Duration/5, 2*time.Second))
+}

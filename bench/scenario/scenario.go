@@ -20,14 +20,18 @@ import (
 type Config struct {
 	Users    int           `json:"users"`    // chat: connected users; group: receiving members; others: devices
 	Senders  int           `json:"senders"`  // group, offline, drain, waiting: users that publish
-	Window   int           `json:"window"`   // publishes in flight per sender while saturated
+	Window   int           `json:"window"`   // publishes in flight per sender while saturated; negative: no such phase
 	Size     int           `json:"size"`     // bytes of a message's text
-	Rate     float64       `json:"rate"`     // messages/s of the paced phase
-	Messages int           `json:"messages"` // offline, drain, waiting: how many in all
+	Rate     float64       `json:"rate"`     // messages/s of the paced phase; negative: no such phase
+	Messages int           `json:"messages"` // offline, drain, waiting, stored: how many in all
+	Chats    int           `json:"chats"`    // chats: how many each user has
+	Kills    int           `json:"kills"`    // crash: how many times the server is killed
+	Light    int           `json:"light"`    // overload: users with one message/s beside the load
 	Warmup   time.Duration `json:"warmup"`   // before anything counts
 	Duration time.Duration `json:"duration"` // of each measured phase
 	Version  byte          `json:"version"`  // MQTT protocol level, 4 or 5
 	AllOwn   bool          `json:"all_own"`  // subscribe u/{me}/# (receipts, sent, …) and not only u/{me}
+	Web      bool          `json:"web"`      // connect by WebSocket
 }
 
 // Value is one figure of a result.
@@ -43,6 +47,26 @@ type Result struct {
 	Mode   string  `json:"mode"`
 	Config Config  `json:"config"`
 	Values []Value `json:"values"`
+	// Series are figures over time, or over another quantity that the scenario varies.
+	Series []Series `json:"series,omitempty"`
+}
+
+// Series is a figure over a quantity.
+type Series struct {
+	Name   string       `json:"name"`
+	Unit   string       `json:"unit"`
+	Over   string       `json:"over"` // what X is, with its unit
+	Points [][2]float64 `json:"points"`
+}
+
+// Figure returns the value called name and whether the result has it.
+func (r *Result) Figure(name string) (float64, bool) {
+	for _, v := range r.Values {
+		if v.Name == name {
+			return v.Value, true
+		}
+	}
+	return 0, false
 }
 
 // scenario is a load with the sizes it has unless told otherwise.
@@ -55,10 +79,15 @@ var scenarios = map[string]scenario{
 	"chat":      {runChat, Config{Users: 1000, Window: 8, Rate: 2000}},
 	"group":     {runGroup, Config{Users: 500, Senders: 4, Window: 8, Rate: 10}},
 	"offline":   {runOffline, Config{Users: 1000, Senders: 100, Window: 64, Messages: 200_000}},
-	"drain":     {runDrain, Config{Users: 50, Senders: 50, Window: 64, Messages: 50_000}},
+	"drain":     {runDrain, Config{Users: 500, Senders: 50, Window: 64, Messages: 50_000}},
 	"waiting":   {runWaiting, Config{Users: 10_000, Senders: 100, Window: 64, Messages: 1_000_000}},
 	"reconnect": {runReconnect, Config{Users: 5000}},
 	"idle":      {runIdle, Config{Users: 5000}},
+	"chats":     {runChats, Config{Users: 20, Chats: 1000, Window: 16}},
+	"stored":    {runStored, Config{Users: 1000, Senders: 100, Window: 64, Messages: 1_000_000, Rate: 2000}},
+	"crash":     {runCrash, Config{Users: 200, Window: 8, Kills: 20, Duration: 2 * time.Second}},
+	"flat":      {runFlat, Config{Users: 20_000, Rate: 2000, Warmup: 30 * time.Second, Duration: 10 * time.Minute}},
+	"overload":  {runOverload, Config{Users: 200, Window: 8, Light: 20}},
 }
 
 // Modes are the names of all scenarios, sorted.
@@ -69,6 +98,7 @@ type bench struct {
 	target target.Target
 	cfg    Config
 	values []Value
+	series []Series
 	note   func(format string, args ...any)
 }
 
@@ -77,6 +107,7 @@ func (b *bench) add(name, unit string, v float64) {
 }
 
 // Run runs the scenario called mode against a started target. note gets a line of progress now and then.
+// A scenario that the target is not made for fails with errors.ErrUnsupported.
 func Run(ctx context.Context, t target.Target, mode string, cfg Config, note func(string, ...any)) (*Result, error) {
 	s, ok := scenarios[mode]
 	if !ok {
@@ -86,17 +117,22 @@ func Run(ctx context.Context, t target.Target, mode string, cfg Config, note fun
 	if err := s.run(ctx, b); err != nil {
 		return nil, fmt.Errorf("%s on %s: %w", mode, t.Name(), err)
 	}
-	return &Result{Target: t.Name(), Mode: mode, Config: b.cfg, Values: b.values}, nil
+	return &Result{Target: t.Name(), Mode: mode, Config: b.cfg, Values: b.values, Series: b.series}, nil
 }
 
 func (c Config) withDefaults(d Config) Config {
-	d.Size, d.Warmup, d.Duration, d.Version = 200, 2*time.Second, 10*time.Second, 5
+	d.Size, d.Version = 200, 5
+	fill(&d.Warmup, 2*time.Second)
+	fill(&d.Duration, 10*time.Second)
 	fill(&c.Users, d.Users)
 	fill(&c.Senders, d.Senders)
 	fill(&c.Window, d.Window)
 	fill(&c.Size, d.Size)
 	fill(&c.Rate, d.Rate)
 	fill(&c.Messages, d.Messages)
+	fill(&c.Chats, d.Chats)
+	fill(&c.Kills, d.Kills)
+	fill(&c.Light, d.Light)
 	fill(&c.Warmup, d.Warmup)
 	fill(&c.Duration, d.Duration)
 	fill(&c.Version, d.Version)

@@ -79,6 +79,7 @@ func Use[T any](ctx context.Context, name string, o Options, fn func(Target) (T,
 type Options struct {
 	Bin  string   // the binary; "": $TIDINGS_BIN, else built from the tree
 	Args []string // further arguments of serve
+	Env  []string // added to the environment of serve
 	MQTT string
 	HTTP string
 	Data string

@@ -2,13 +2,11 @@ package target
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"slices"
 	"time"
 
-	"tidings/internal/mqttest"
 	"tidings/internal/mqttest/server"
 )
 
@@ -26,7 +24,7 @@ func (*tidings) Name() string { return "tidings" }
 
 // Start starts the server, or only checks the options where one runs already.
 func (t *tidings) Start(ctx context.Context, dir string) error {
-	cfg := server.Config{Bin: t.opts.Bin, Dir: dir, Args: t.opts.Args}
+	cfg := server.Config{Bin: t.opts.Bin, Dir: dir, Args: t.opts.Args, Env: t.opts.Env}
 	if t.opts.MQTT != "" {
 		cfg.MQTT, cfg.HTTP, cfg.Data = t.opts.MQTT, t.opts.HTTP, t.opts.Data
 		if cfg.Data == "" || cfg.HTTP == "" {
@@ -72,77 +70,36 @@ func (t *tidings) Logins(ctx context.Context, users []string) ([]Login, error) {
 	for i, u := range users {
 		devices[i] = server.Device{User: u, Device: u + "-1"}
 	}
-	made, err := t.srv.AddDevices(ctx, devices...)
+	logins, err := t.enrol(ctx, devices)
 	if err != nil {
 		return nil, fmt.Errorf("%w (adding users: %w)", err, userErr)
-	}
-	logins := make([]Login, len(made))
-	for i, l := range made {
-		logins[i] = Login{User: l.User, Device: l.Device, Password: l.Token}
 	}
 	return logins, nil
 }
 
 // Group makes a group over the first member's connection, as an app would.
 func (t *tidings) Group(ctx context.Context, name string, members []Login) error {
-	owner := members[0]
-	c, err := mqttest.Dial(ctx, mqttest.Options{
-		Addr: t.Addr(), User: owner.User, ClientID: owner.Device, Password: owner.Password, Clean: true,
-	})
+	c, err := t.caller(ctx, members[0])
 	if err != nil {
 		return err
 	}
 	defer c.Disconnect()
-	if _, err := c.Subscribe(ctx, "u/"+owner.User+"/rpc/+"); err != nil {
-		return err
-	}
 	names := make([]string, 0, len(members)-1)
 	for _, m := range members[1:] {
 		names = append(names, m.User)
 	}
 	first := names[:min(namesPerCall, len(names))]
-	if err := call(ctx, c, "group.create", map[string]any{"rid": name, "group": name, "title": name, "members": first}); err != nil {
+	if _, err := call(ctx, c, "group.create", map[string]any{"rid": name, "group": name, "title": name, "members": first}); err != nil {
 		return fmt.Errorf("create group %s: %w", name, err)
 	}
 	n := 0
 	for part := range slices.Chunk(names[len(first):], namesPerCall) {
 		n++
-		if err := call(ctx, c, "group.add", map[string]any{"rid": fmt.Sprint(name, n), "group": name, "members": part}); err != nil {
+		if _, err := call(ctx, c, "group.add", map[string]any{"rid": fmt.Sprint(name, n), "group": name, "members": part}); err != nil {
 			return fmt.Errorf("add to group %s: %w", name, err)
 		}
 	}
 	return nil
-}
-
-// call makes one request and waits for its answer.
-func call(ctx context.Context, c *mqttest.Client, op string, req map[string]any) error {
-	payload, err := json.Marshal(req)
-	if err != nil {
-		return err
-	}
-	if _, err := c.PublishWait(ctx, &mqttest.Publish{Topic: "rpc/" + op, Payload: payload, QoS: 1}); err != nil {
-		return err
-	}
-	for {
-		m, err := c.Next(ctx)
-		if err != nil {
-			return err
-		}
-		var answer struct {
-			RID   string          `json:"rid"`
-			Error json.RawMessage `json:"error"`
-		}
-		if err := json.Unmarshal(m.Payload, &answer); err != nil {
-			return err
-		}
-		if answer.RID != req["rid"] {
-			continue
-		}
-		if answer.Error != nil {
-			return fmt.Errorf("refused: %s", answer.Error)
-		}
-		return nil
-	}
 }
 
 // Allocations reads the Go runtime's counter of the server.
