@@ -28,6 +28,13 @@
 // Health tells. Only opening the directory again helps; whether and when is
 // decided above. Failing flushes and compactions are harmless and repeated.
 //
+// # When the disk is slow
+//
+// Calls take as long as the disk does, and nothing else changes: those that wait
+// together share one sync. While none of them ends for Options.StallAfter Health
+// reports ErrStalled. The calls that wait are not given up: they succeed when the
+// disk answers, or fail as above. Reads of what is in memory go on.
+//
 // # When the disk is full
 //
 // Running out of space inside the log would be such a failure, so the store

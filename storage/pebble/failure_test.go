@@ -16,6 +16,7 @@ import (
 	"tidings/chat"
 	"tidings/storage"
 	"tidings/storage/pebble"
+	"tidings/storage/pebble/baddisk"
 )
 
 var direct = chat.DirectChat(1, 2)
@@ -48,54 +49,69 @@ func headOf(t *testing.T, s storage.Store, id chat.ID) uint64 {
 	return infos[0].Head
 }
 
-// TestDiskFails breaks vital writes in several ways. The store turns read-only,
-// reports nothing as stored that is not, answers every call, and what was
-// reported is there after a power loss.
+// TestDiskFails breaks vital writes in several ways, on the store's first files and
+// on logs that are used again. The store turns read-only, reports nothing as stored
+// that is not, answers every call, and what was reported is there after a power loss.
 func TestDiskFails(t *testing.T) {
-	logFile := func(op errorfs.Op) bool { return strings.HasSuffix(op.Path, ".log") }
 	for _, c := range []struct {
 		name  string
 		fails func(op errorfs.Op) bool
 	}{
-		{"sync of the log", func(op errorfs.Op) bool {
-			return logFile(op) && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData)
-		}},
-		{"write of the log", func(op errorfs.Op) bool { return logFile(op) && op.Kind == errorfs.OpFileWrite }},
+		{"sync of the log", baddisk.IsLogSync},
+		{"write of the log", func(op errorfs.Op) bool { return baddisk.IsLog(op) && op.Kind == errorfs.OpFileWrite }},
 		{"new log", func(op errorfs.Op) bool {
-			return logFile(op) && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite)
+			return baddisk.IsLog(op) && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite)
 		}},
 		{"manifest", func(op errorfs.Op) bool {
 			return strings.Contains(op.Path, "MANIFEST") && op.Kind == errorfs.OpFileSync
 		}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var broken atomic.Bool
-			mem := vfs.NewCrashableMem()
-			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-				if broken.Load() && c.fails(op) {
-					return syscall.EIO
+		for _, used := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/used %v", c.name, used), func(t *testing.T) {
+				mem := vfs.NewCrashableMem()
+				disk := baddisk.New(mem)
+				s, err := pebble.Open("data", pebble.Options{FS: disk, MemTable: 256 << 10})
+				if err != nil {
+					t.Fatal(err)
 				}
-				return nil
-			}))
-			s, err := pebble.Open("data", pebble.Options{FS: fs, MemTable: 256 << 10})
-			if err != nil {
-				t.Fatal(err)
-			}
-			reported := testBrokenDisk(t, s, func() { broken.Store(true) })
-			crashed := mem.CrashClone(vfs.CrashCloneCfg{})
-			if err := s.Close(); !errors.Is(err, storage.ErrReadOnly) {
-				t.Errorf("Close: %v", err)
-			}
-			s = open(t, "data", pebble.Options{FS: crashed})
-			for id, n := range reported {
-				if h := headOf(t, s, id); h < n {
-					t.Errorf("head of %v after a power loss: %d, reported was %d", id, h, n)
+				if used {
+					useLogsAgain(t, s, disk)
 				}
-			}
-			if err := appendOne(s, direct, headOf(t, s, direct), "goes on"); err != nil {
-				t.Error(err)
-			}
-		})
+				reported := testBrokenDisk(t, s, func() { disk.Fail(c.fails, syscall.EIO) })
+				crashed := mem.CrashClone(vfs.CrashCloneCfg{})
+				if err := s.Close(); !errors.Is(err, storage.ErrReadOnly) {
+					t.Errorf("Close: %v", err)
+				}
+				s = open(t, "data", pebble.Options{FS: crashed})
+				for id, n := range reported {
+					if h := headOf(t, s, id); h < n {
+						t.Errorf("head of %v after a power loss: %d, reported was %d", id, h, n)
+					}
+				}
+				if err := appendOne(s, direct, headOf(t, s, direct), "goes on"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// useLogsAgain writes until the store has begun to write over old logs.
+func useLogsAgain(t *testing.T, s storage.Store, disk *baddisk.Disk) {
+	t.Helper()
+	var again atomic.Int64
+	disk.Watch(func(op errorfs.Op) {
+		if op.Kind == errorfs.OpReuseForWrite {
+			again.Add(1)
+		}
+	})
+	for n := uint64(0); again.Load() < 2; n++ {
+		if n > 1000 {
+			t.Fatal("no log is used again")
+		}
+		if err := appendOne(s, chat.DirectChat(3, 4), n, strings.Repeat("z", 50<<10)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

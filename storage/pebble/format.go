@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +18,7 @@ import (
 const (
 	formatNumber = 1 // of the layout in keys.go
 	formatFile   = "FORMAT"
-	formatTemp   = "FORMAT.tmp"
+	formatTemp   = "FORMAT.tmp" // beginning of the names of temporary files
 	storeDir     = "store"
 )
 
@@ -38,6 +40,9 @@ func checkFormat(fsys vfs.FS, dir string) error {
 	if err != nil {
 		return fmt.Errorf("list data directory: %w", err)
 	}
+	if slices.Contains(names, formatFile) { // another process was faster
+		return checkFormat(fsys, dir)
+	}
 	for _, name := range names {
 		if strange(name) {
 			return fmt.Errorf("%w: %s holds %q but no file %s, so it is not a Tidings data directory "+
@@ -51,7 +56,7 @@ func checkFormat(fsys vfs.FS, dir string) error {
 // strange tells whether name keeps a directory from counting as empty. Dot files
 // and what mkfs leaves do not.
 func strange(name string) bool {
-	return name != formatTemp && name != "lost+found" && !strings.HasPrefix(name, ".")
+	return !strings.HasPrefix(name, formatTemp) && name != "lost+found" && !strings.HasPrefix(name, ".")
 }
 
 func checkNumber(dir, text string) error {
@@ -67,9 +72,11 @@ func checkNumber(dir, text string) error {
 	return nil
 }
 
-// writeFormat writes FORMAT durably: it is there whole or not at all.
+// writeFormat writes FORMAT durably: it is there whole or not at all. Another
+// process may do the same just now, a server and an operator's command, say: each
+// has a temporary file of its own, and they write the same.
 func writeFormat(fsys vfs.FS, dir string) error {
-	tmp := fsys.PathJoin(dir, formatTemp)
+	tmp := fsys.PathJoin(dir, fmt.Sprint(formatTemp, ".", os.Getpid()))
 	f, err := fsys.Create(tmp, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", formatFile, err)

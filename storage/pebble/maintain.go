@@ -17,6 +17,8 @@ type Metrics struct {
 	Garbage  uint64 // bytes of values that nothing refers to any more
 	Free     int64  // bytes free on the file system at the last look
 	Reserve  int64  // free bytes below which data is refused
+
+	Commits Latency // of writes that wait until they are durable
 }
 
 // Metrics returns the store's numbers of this moment.
@@ -31,6 +33,7 @@ func (s *Store) Metrics() Metrics {
 		Garbage:  m.BlobFiles.ValueSize - min(m.BlobFiles.ReferencedValueSize, m.BlobFiles.ValueSize),
 		Free:     s.space.free.Load(),
 		Reserve:  max(s.space.reserve, 0),
+		Commits:  s.synced.latency(),
 	}
 }
 

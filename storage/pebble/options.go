@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -28,6 +29,11 @@ type Options struct {
 	// Negative: no reserve.
 	Reserve int64
 
+	// StallAfter is how long writes may wait without any that ends before Health
+	// says so. Default 5 s: a sync that takes half a second is slow, and a few of
+	// them in a row are, too, but they pass.
+	StallAfter time.Duration
+
 	// FS is the file system; nil means the operating system's.
 	FS vfs.FS
 
@@ -40,6 +46,7 @@ const (
 	defaultMemTable = 8 << 20
 	defaultHeads    = 1 << 16
 	defaultReserve  = 64 << 20
+	defaultStall    = 5 * time.Second
 
 	// smallDisk: the default reserve is at most this part of the file system.
 	smallDisk = 8
@@ -56,6 +63,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Heads <= 0 {
 		o.Heads = defaultHeads
+	}
+	if o.StallAfter <= 0 {
+		o.StallAfter = defaultStall
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default

@@ -40,6 +40,9 @@ type Store struct {
 
 	rewriting atomic.Int32 // Compacts under way: values are rewritten, not carried over
 
+	synced, unsynced commits // writes that wait for the disk, and those that do so only behind a full buffer
+	stallAfter       time.Duration
+
 	closing chan struct{}
 	watch   sync.WaitGroup
 }
@@ -69,6 +72,8 @@ func Open(dir string, opts Options) (*Store, error) {
 		log:     opts.Logger,
 		dir:     path,
 		closing: make(chan struct{}),
+
+		stallAfter: opts.StallAfter,
 	}
 	s.scratch.New = func() any { return newAppender() }
 	s.fence = &fence{
@@ -91,7 +96,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := errors.Join(err, s.loadIDs()); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), lock.Close())
 	}
-	s.watch.Go(s.watchSpace)
+	s.watch.Go(s.watchDisk)
 	return s, nil
 }
 
@@ -113,10 +118,14 @@ func (s *Store) tripped(err error) {
 	s.log.Error("storage is read-only until a restart: the disk has refused a vital write", "error", err)
 }
 
-// Health implements storage.Store.
+// Health implements storage.Store. Its errors are storage.ErrReadOnly, ErrStalled
+// and storage.ErrFull, the worst of them first.
 func (s *Store) Health() error {
 	if err := s.fence.err(); err != nil {
 		return fmt.Errorf("%w: %w; check the disk, then restart", storage.ErrReadOnly, err)
+	}
+	if err := s.stalled(); err != nil {
+		return err
 	}
 	return s.space.judge(1)
 }
@@ -135,14 +144,17 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// watchSpace looks at the free space once a second, so that Health recovers even
-// when nobody writes. It ends with Close.
-func (s *Store) watchSpace() {
+// watchDisk looks once a second whether the disk answers, for the log, and how
+// much space is free, so that Health recovers even when nobody writes. It ends
+// with Close.
+func (s *Store) watchDisk() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	stalled := false
 	for {
 		select {
 		case <-tick.C:
+			stalled = s.noticeStall(stalled)
 			s.space.look()
 		case <-s.closing:
 			return
@@ -176,6 +188,11 @@ func (s *Store) apply(ctx context.Context, b *pebble.Batch, need int64, sync *pe
 			return err
 		}
 	}
+	waits := &s.unsynced
+	if sync.Sync {
+		waits = &s.synced
+	}
+	defer waits.end(waits.begin())
 	if err := s.db.Apply(b, sync); err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
