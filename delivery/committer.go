@@ -49,24 +49,40 @@ func (c *committer) run() {
 		}
 		c.commit(b)
 		c.e.stats.Batches.Add(1)
-		c.e.router.in <- b
 	}
 }
 
-// commit decides every item of the batch and makes durable what is to be.
+// commit decides every item of the batch, makes durable what is to be, and hands
+// the batch to the router. Usually that is one step. Publishes on open topics with
+// many receivers can make more entries than memory has room for; then it is done
+// part by part, each routed before the next is begun.
 func (c *committer) commit(b *batch) {
 	c.poisoned = false
-	c.decide(b)
-	c.finishOpen(b)
-	if c.poisoned {
-		c.dropBehind(b)
+	now := time.Now().UnixMilli()
+	for rest := c.allOf(b); ; {
+		n := c.matchSome(b, rest)
+		b.from, b.to = b.to, len(b.items)
+		if n < len(rest) {
+			b.to = int(rest[n])
+		}
+		c.decide(b, rest[:n:n], now)
+		c.finishOpen(b)
+		if c.poisoned {
+			c.dropBehind(b)
+		}
+		last := b.to == len(b.items)
+		c.e.router.in <- b
+		if last { // it is the router's now
+			return
+		}
+		<-c.e.router.routed
+		rest = rest[n:]
 	}
 }
 
-func (c *committer) decide(b *batch) {
+// decide decides some items of the batch.
+func (c *committer) decide(b *batch, todo []int32, now int64) {
 	ctx := c.e.ctx
-	now := time.Now().UnixMilli()
-	todo := c.allOf(b)
 	for range maxClaims {
 		if len(todo) == 0 {
 			return

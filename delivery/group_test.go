@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"tidings/chat"
@@ -310,9 +311,9 @@ func TestCommitterComesToAnEnd(t *testing.T) {
 		alice := w.online("alice", "phone")
 		w.group(alice, "team", "bob", "carol", "dave")
 		w.e.LimitLedger(1)
-		slow := 0
+		var slow atomic.Int32
 		w.gate.on("Inbox", func() error {
-			if slow++; slow < 1000 {
+			if slow.Add(1) < 1000 {
 				<-after(700) // twice for one policy
 			}
 			return nil

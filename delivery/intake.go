@@ -87,6 +87,8 @@ type batch struct {
 	items []item
 	data  []byte
 
+	from, to int // the part of the items that is under way: see committer.commit
+
 	number  uint64        // see progress
 	entries storage.Batch // built by the committer
 	index   []int32       // item of each entry
@@ -101,6 +103,9 @@ func (b *batch) bytes(it *item, s span) []byte {
 	return b.data[off : off+s.n : off+s.n]
 }
 
+// part returns the items that are under way.
+func (b *batch) part() []item { return b.items[b.from:b.to] }
+
 func (b *batch) size() int { return len(b.items)*itemSize + len(b.data) }
 
 // reset empties the batch for its next use and lets go of memory that a burst
@@ -112,7 +117,7 @@ func (b *batch) reset() {
 	clear(b.targets)
 	b.items, b.data = b.items[:0], b.data[:0]
 	b.entries.Entries, b.entries.Advances = b.entries.Entries[:0], b.entries.Advances[:0]
-	b.index, b.targets, b.number = b.index[:0], b.targets[:0], 0
+	b.index, b.targets, b.number, b.from, b.to = b.index[:0], b.targets[:0], 0, 0, 0
 	b.entries.Retained = b.entries.Retained[:0]
 	if cap(b.data) > maxIdleBatchData {
 		b.data = nil

@@ -20,7 +20,6 @@ var (
 type openItem struct {
 	retain  bool
 	empty   bool // no payload
-	matched bool // targets have been found
 	holding bool // the session holds the packet identifier for this item
 	held    bool // durably so
 	targets []target
@@ -78,7 +77,6 @@ func (t *Turn) readOpen(it *item, a *topics.Access, p *Publish) *Refusal {
 // topic if it is to be.
 func (c *committer) match(b *batch, it *item) {
 	o, of := c.e.open, it.open
-	of.matched = true
 	it.time = time.Now().UnixMilli()
 	if of.to != nil {
 		if o.stillAsked(of.to, of.job.m) {
@@ -228,8 +226,9 @@ func (c *committer) unretain(b *batch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	settled := make(map[string]bool)
-	for i := range slices.Backward(b.items) {
-		it := &b.items[i]
+	items := b.part()
+	for i := range slices.Backward(items) {
+		it := &items[i]
 		if it.kind != kindOpen || !it.open.changed {
 			continue
 		}
@@ -249,8 +248,29 @@ func (c *committer) unretain(b *batch) {
 // accepted, or repeats one that was.
 func (it *item) undone() bool { return it.dropped || it.refusal != nil || !it.open.retain }
 
-// resolveQueues finds the receivers of the items for open topics, and reads the
-// heads and cursors of their queues where they are not known.
+// maxTargets is how many receivers the items of one part have, but for the last of
+// them.
+const maxTargets = 32 << 10
+
+// matchSome finds the receivers of items, and returns how many items make a part.
+func (c *committer) matchSome(b *batch, todo []int32) int {
+	found := 0
+	for n, i := range todo {
+		it := &b.items[i]
+		if it.kind != kindOpen {
+			continue
+		}
+		if found >= maxTargets {
+			return n
+		}
+		c.match(b, it)
+		found += len(it.open.targets)
+	}
+	return len(todo)
+}
+
+// resolveQueues reads the heads and cursors of the queues that the items go to,
+// where they are not known.
 func (c *committer) resolveQueues(ctx context.Context, b *batch, todo []int32) error {
 	c.e.open.round++
 	for _, i := range todo {
@@ -262,9 +282,6 @@ func (c *committer) resolveQueues(ctx context.Context, b *batch, todo []int32) e
 		}
 		if it.kind != kindOpen || it.refusal != nil {
 			continue
-		}
-		if !it.open.matched {
-			c.match(b, it)
 		}
 		for k := range it.open.targets {
 			t := &it.open.targets[k]
@@ -433,8 +450,9 @@ func (c *committer) settleOpen(t *target, r *storage.Result) (again bool) {
 // finishOpen notes what has become of the items for open topics.
 func (c *committer) finishOpen(b *batch) {
 	undo := false
-	for i := range b.items {
-		it := &b.items[i]
+	items := b.part()
+	for i := range items {
+		it := &items[i]
 		if it.kind != kindOpen {
 			continue
 		}

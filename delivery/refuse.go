@@ -96,8 +96,9 @@ func (c *committer) turnDown(it *item, r *Refusal) {
 // dropBehind drops what connections have in this batch behind a publish of
 // unknown outcome.
 func (c *committer) dropBehind(b *batch) {
-	for i := range b.items {
-		if it := &b.items[i]; it.s != nil && it.s.poisoned {
+	items := b.part()
+	for i := range items {
+		if it := &items[i]; it.s != nil && it.s.poisoned {
 			it.dropped = true
 		}
 	}

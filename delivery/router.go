@@ -15,6 +15,8 @@ type router struct {
 	e  *Engine
 	in chan *batch
 
+	routed chan struct{} // tells the committer that a part of a batch has been routed
+
 	round  uint64
 	links  []Link // written to in this round
 	direct [2]live
@@ -26,21 +28,27 @@ type router struct {
 }
 
 func newRouter(e *Engine) *router {
-	return &router{e: e, in: make(chan *batch, 1), open: openLive{d: &Delivery{}}}
+	return &router{e: e, in: make(chan *batch, 1), routed: make(chan struct{}), open: openLive{d: &Delivery{}}}
 }
 
 // run routes until the committer has closed the queue.
 func (r *router) run() {
 	for b := range r.in {
+		last := b.to == len(b.items)
 		r.route(b)
-		r.e.intake.giveBack(b)
+		if last {
+			r.e.intake.giveBack(b)
+		} else {
+			r.routed <- struct{}{}
+		}
 	}
 }
 
 func (r *router) route(b *batch) {
 	r.round++
-	for i := range b.items {
-		it := &b.items[i]
+	items := b.part()
+	for i := range items {
+		it := &items[i]
 		if it.msg != nil && it.ledger.group != nil {
 			r.e.open.membersChanged(r.e.ctx, it.ledger.group.Name, it.changes)
 		}
@@ -68,8 +76,8 @@ func (r *router) route(b *batch) {
 	if b.number > 0 {
 		r.e.progress.done(b.number)
 	}
-	for i := range b.items {
-		it := &b.items[i]
+	for i := range items {
+		it := &items[i]
 		if it.open != nil {
 			r.e.open.giveBack(it.open)
 			it.open = nil
