@@ -94,11 +94,17 @@ func (c *conn) closeSession(e ending) {
 			c.log().Warn("session state not saved", "error", err)
 		}
 	}
-	how := delivery.CloseHow{Orderly: e.orderly, Reason: e.word, Forget: c.expiry == 0, LastIn: c.srv.clock.wallOf(c.lastIn.Load())}
-	if c.expiry != math.MaxUint32 {
-		how.KeepFor = time.Duration(c.expiry) * time.Second
+	c.sess.Close(ctx, delivery.CloseHow{
+		Orderly: e.orderly, Reason: e.word, Forget: c.expiry == 0, KeepFor: c.keepFor(), LastIn: c.srv.clock.wallOf(c.lastIn.Load()),
+	})
+}
+
+// keepFor is how long the session outlives its connection; zero: for ever.
+func (c *conn) keepFor() time.Duration {
+	if c.expiry == math.MaxUint32 {
+		return 0
 	}
-	c.sess.Close(ctx, how)
+	return time.Duration(c.expiry) * time.Second
 }
 
 // lastWill does with the connection's will what its end asks for, and returns what

@@ -100,7 +100,7 @@ func (c *conn) boundExpiry(expiry uint32) uint32 {
 // device's waiting will back. After an error no session is open.
 func (c *conn) open(ctx context.Context, k *connect) (delivery.OpenInfo, error) {
 	o := delivery.OpenOptions{
-		Link: c, Clean: k.clean, Window: int(k.receiveMaximum), Temporary: c.expiry == 0,
+		Link: c, Clean: k.clean, Window: int(k.receiveMaximum), Temporary: c.expiry == 0, KeepFor: c.keepFor(),
 		Protocol: protocolName(k.version), Remote: c.remote,
 	}
 	sess, info, err := c.srv.engine.Open(ctx, c.ident, o)

@@ -76,7 +76,7 @@ func (s *Session) keepAtEnd(ctx context.Context, how CloseHow, unclean bool) err
 	st := s.snapshotLocked(!how.Forget && !s.temporary)
 	s.mu.Unlock()
 	if how.KeepFor > 0 {
-		st.Until = now.Add(how.KeepFor).UnixMilli()
+		st.Until, st.Keep = now.Add(how.KeepFor).UnixMilli(), how.KeepFor.Milliseconds()
 	}
 	if unclean { // the router may still write to them
 		st.Sent = s.kept

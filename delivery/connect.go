@@ -14,10 +14,11 @@ import (
 // OpenOptions are what a connection tells the engine about itself.
 type OpenOptions struct {
 	Link      Link
-	Clean     bool   // MQTT clean start: forget subscriptions and packet state, never undelivered messages
-	Window    int    // deliveries that may be unacknowledged at once: the client's Receive Maximum; 0: no limit of the client's
-	Temporary bool   // subscriptions end with the connection (3.1.1 clean session, session expiry 0)
-	Protocol  string // as in hooks.Login
+	Clean     bool          // MQTT clean start: forget subscriptions and packet state, never undelivered messages
+	Window    int           // deliveries that may be unacknowledged at once: the client's Receive Maximum; 0: no limit of the client's
+	Temporary bool          // subscriptions end with the connection (3.1.1 clean session, session expiry 0)
+	KeepFor   time.Duration // how long the MQTT session is kept after a crash of the server; zero: for ever. CloseHow tells it for other ends
+	Protocol  string        // as in hooks.Login
 	Remote    netip.AddrPort
 }
 
@@ -69,7 +70,7 @@ func (o *opening) leave(d chat.DeviceID) {
 // Nothing is delivered before Start. Errors are those of Login.
 func (e *Engine) Open(ctx context.Context, id Identity, o OpenOptions) (*Session, OpenInfo, error) {
 	s := &Session{
-		e: e, id: id, link: o.Link, temporary: o.Temporary, access: new(access),
+		e: e, id: id, link: o.Link, temporary: o.Temporary, keepFor: o.KeepFor, access: new(access),
 		window: window{again: -1}, queue: window{again: -1, queue: true},
 		drained: make(chan struct{}), closed: make(chan struct{}),
 	}

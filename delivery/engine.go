@@ -65,6 +65,7 @@ type Engine struct {
 	plugins *hooks.Set
 	log     *slog.Logger
 
+	began  time.Time
 	ctx    context.Context // for the work of our own goroutines; ends last
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -101,6 +102,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, store: cfg.Store, plugins: cfg.Plugins, log: cfg.Log}
+	e.began = time.Now()
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.accounts = newAccounts(e.store)
 	e.groups = newGroups(e.store)

@@ -243,7 +243,8 @@ func (o *openTopics) load(ctx context.Context) error {
 	now := time.Now().UnixMilli()
 	err := o.e.eachListed(ctx, func(l listed) error {
 		subs := o.among(&l.id, l.state.Subs)
-		if !l.state.Persistent || len(subs) == 0 || l.state.Until != 0 && l.state.Until <= now {
+		until := l.state.until(l.crashed, o.e.began)
+		if !l.state.Persistent || len(subs) == 0 || until != 0 && until <= now {
 			return nil
 		}
 		a, err := o.accessOf(ctx, &l.id)
@@ -251,7 +252,7 @@ func (o *openTopics) load(ctx context.Context) error {
 			return err
 		}
 		sub := &subscriber{id: l.id, durable: true, access: newAccess(a)}
-		sub.until.Store(l.state.Until)
+		sub.until.Store(until)
 		sub.shut.Store(l.disabled)
 		o.reset(sub, subs)
 		return nil
@@ -344,7 +345,7 @@ type KeptSession struct {
 func (e *Engine) Kept(ctx context.Context, f func(KeptSession)) error {
 	return e.eachListed(ctx, func(l listed) error {
 		if len(l.state.Carrier) > 0 && !l.disabled {
-			f(KeptSession{Identity: l.id, Carrier: l.state.Carrier, Until: l.state.Until, Crashed: l.crashed})
+			f(KeptSession{Identity: l.id, Carrier: l.state.Carrier, Until: l.state.until(l.crashed, e.began), Crashed: l.crashed})
 		}
 		return nil
 	})

@@ -491,3 +491,63 @@ func TestWindowIsFilledUp(t *testing.T) {
 		})
 	}
 }
+
+// A session that was open when the server died expires as if it had ended then; one
+// that came back in time does not.
+func TestOpenSessionExpiresAfterACrash(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, nil, "alice", "bob", "carol")
+		hour := func(o *delivery.OpenOptions, _ *device) { o.KeepFor = time.Hour }
+		for _, user := range []string{"bob", "carol"} {
+			d := w.connect(user, "phone", hour)
+			d.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+			d.s.Close(t.Context(), delivery.CloseHow{Reason: "error", KeepFor: time.Hour})
+			time.Sleep(30 * time.Minute)
+			w.connect(user, "phone", hour)
+			time.Sleep(2 * time.Hour)
+		}
+		w.crash()
+		time.Sleep(30 * time.Minute)
+		if carol := w.connect("carol", "phone", hour); !carol.info.Present {
+			t.Error("the session that came back in time is not present")
+		}
+		time.Sleep(40 * time.Minute)
+		if bob := w.connect("bob", "phone", hour); bob.info.Present {
+			t.Error("the session that came back too late is present")
+		}
+	})
+}
+
+// Publishes with so many receivers that a batch is done part by part reach them all
+// in order.
+func TestOpenBatchInParts(t *testing.T) {
+	w := openWorld(t, func(c *delivery.Config) { c.DevicesPerUser = 1000 }, "alice", "bob")
+	alice := w.connect("alice", "phone")
+	var devices []*device
+	for i := range 700 {
+		d := w.connect("bob", fmt.Sprint(i), func(o *delivery.OpenOptions, _ *device) { o.Temporary = i%10 > 0 })
+		d.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+		devices = append(devices, d)
+	}
+	var ps []delivery.Publish
+	var want []string
+	for i := range 120 {
+		p := openPublish("open/n", fmt.Sprint(i), 1)
+		p.PacketID = uint16(i + 1)
+		ps = append(ps, p)
+		want = append(want, fmt.Sprint(i))
+	}
+	alice.ask(ps...)
+	alice.wait("the answers", func() bool { return len(alice.answers) == len(ps) })
+	for _, d := range devices {
+		d.wait("all messages", func() bool { return len(d.got) >= len(want) })
+		if got := d.payloads("open/n"); !slices.Equal(got, want) {
+			t.Errorf("%s got %q", d.name, got)
+		}
+	}
+	for i, a := range alice.answers {
+		if a.code != "" || int(a.pid) != i+1 {
+			t.Errorf("answer %d: %+v", i, a)
+		}
+	}
+}

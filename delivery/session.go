@@ -3,6 +3,7 @@ package delivery
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tidings/chat"
 	"tidings/hooks"
@@ -26,16 +27,17 @@ type Session struct {
 	id         Identity
 	link       Link
 	epoch      uint32
-	began      uint32    // epoch of the connection that began the MQTT session
-	limit      int       // deliveries that may be outstanding
-	temporary  bool      // subscriptions end with the connection
-	crashed    bool      // sessions after closedAt were not closed in order
-	kept       []sentRow // unsettled publishes as loaded
-	closedAt   uint32    // last epoch whose packet state was stored, and with it all of its unsettled publishes
-	opened     int64     // Unix milliseconds
-	access     *access   // to open topics
-	inherits   bool      // an earlier connection has left steps of QoS 2 exchanges
-	aftercrash bool      // what lies behind the cursors may have been sent before: it carries DUP
+	began      uint32        // epoch of the connection that began the MQTT session
+	limit      int           // deliveries that may be outstanding
+	keepFor    time.Duration // of the MQTT session, if the server crashes; zero: for ever
+	temporary  bool          // subscriptions end with the connection
+	crashed    bool          // sessions after closedAt were not closed in order
+	kept       []sentRow     // unsettled publishes as loaded
+	closedAt   uint32        // last epoch whose packet state was stored, and with it all of its unsettled publishes
+	opened     int64         // Unix milliseconds
+	access     *access       // to open topics
+	inherits   bool          // an earlier connection has left steps of QoS 2 exchanges
+	aftercrash bool          // what lies behind the cursors may have been sent before: it carries DUP
 
 	pending atomic.Int64  // publishes not yet answered
 	leaving atomic.Bool   // the client has sent DISCONNECT

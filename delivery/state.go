@@ -22,6 +22,7 @@ type state struct {
 	Persistent bool            `json:"p,omitempty"` // an MQTT session to be taken up again
 	Began      uint32          `json:"b,omitempty"` // the epoch of the connection that began it
 	Until      int64           `json:"x,omitempty"` // when that session expires, Unix milliseconds; zero: never
+	Keep       int64           `json:"k,omitempty"` // how long it is kept after its end, in milliseconds; zero: for ever
 	Again      bool            `json:"a,omitempty"` // what an earlier, crashed session has sent is not all fed again yet
 	Subs       []Subscription  `json:"s,omitempty"`
 	First      uint32          `json:"t,omitempty"` // number of the window's first slot
@@ -98,7 +99,8 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	s.carrier = st.Carrier
 	s.window.first = s.epoch * 8191 % tags
 	info := OpenInfo{Epoch: d.Epoch, Carrier: st.Carrier}
-	expired := st.Until != 0 && st.Until <= now
+	until := st.until(openBefore != "", s.e.began)
+	expired := until != 0 && until <= now
 	// Where the window was lost, what was outstanding may have been sent before.
 	s.aftercrash = !clean && (openBefore != "" || st.Again)
 	if !st.Persistent || clean || expired {
@@ -141,6 +143,19 @@ func (s *Session) beginAnew(ctx context.Context, earlier bool) error {
 	st := s.snapshotLocked(!s.temporary)
 	s.mu.Unlock()
 	return s.keep(ctx, st, false, !s.temporary)
+}
+
+// until returns when a kept session expires, in Unix milliseconds; zero: never. One
+// that was open when the server died has ended with it, and nobody knows when that
+// was: its time runs from the start of this server.
+func (st *state) until(crashed bool, began time.Time) int64 {
+	switch {
+	case !crashed:
+		return st.Until
+	case st.Keep == 0:
+		return 0
+	}
+	return began.UnixMilli() + st.Keep
 }
 
 func (s *Session) restoreSubscriptions(subs []Subscription) {
@@ -247,7 +262,7 @@ func (s *Session) receivedLocked() []uint64 {
 // its SUBSCRIBE.
 func (s *Session) keep(ctx context.Context, st state, closed, durable bool) error {
 	if !closed {
-		st.Epoch, st.Window = s.closedAt, nil
+		st.Epoch, st.Window, st.Keep = s.closedAt, nil, s.keepFor.Milliseconds()
 		st.Sent = s.kept
 		st.Unclean = s.crashed
 	}
