@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +41,10 @@ func checkFormat(fsys vfs.FS, dir string) error {
 		return fmt.Errorf("list data directory: %w", err)
 	}
 	if slices.Contains(names, formatFile) { // another process was faster
-		return checkFormat(fsys, dir)
+		if text, err = readSmall(fsys, fsys.PathJoin(dir, formatFile)); err != nil {
+			return fmt.Errorf("read %s: %w", formatFile, err)
+		}
+		return checkNumber(dir, text)
 	}
 	for _, name := range names {
 		if strange(name) {
@@ -76,7 +79,7 @@ func checkNumber(dir, text string) error {
 // process may do the same just now, a server and an operator's command, say: each
 // has a temporary file of its own, and they write the same.
 func writeFormat(fsys vfs.FS, dir string) error {
-	tmp := fsys.PathJoin(dir, fmt.Sprint(formatTemp, ".", os.Getpid()))
+	tmp := fsys.PathJoin(dir, fmt.Sprintf("%s.%x", formatTemp, rand.Uint64()))
 	f, err := fsys.Create(tmp, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", formatFile, err)

@@ -98,6 +98,40 @@ func TestFormatIsDurable(t *testing.T) {
 	open(t, "data", pebble.Options{FS: crashed})
 }
 
+// crowdedFS has another process open the data directory just when FORMAT is put
+// into place.
+type crowdedFS struct {
+	vfs.FS
+	other func()
+}
+
+func (c *crowdedFS) Rename(from, to string) error {
+	if other := c.other; other != nil {
+		c.other = nil
+		other()
+	}
+	return c.FS.Rename(from, to)
+}
+
+// TestFormatOfTwo: two processes that begin at once on a new directory write FORMAT
+// both, and neither fails for it.
+func TestFormatOfTwo(t *testing.T) {
+	fs := &crowdedFS{FS: vfs.NewMem()}
+	fs.other = func() {
+		s, err := pebble.Open("data", pebble.Options{FS: fs.FS})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, "data", pebble.Options{FS: fs})
+	if fs.other != nil {
+		t.Error("FORMAT was not renamed into place")
+	}
+}
+
 func TestInUse(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir, pebble.Options{})
