@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,34 +25,22 @@ type operator struct {
 	parts  *parts         // nil: in a server
 }
 
-// How long an operator waits for another one, or for a server that starts or
-// stops, to let go of the data directory.
-const (
-	inUseWait  = 10 * time.Second
-	inUsePause = 50 * time.Millisecond
-)
-
 // openOperator finds out who has the data directory, and opens it if nobody has.
-func openOperator(ctx context.Context, cfg *config.Config) (*operator, error) {
-	deadline := time.Now().Add(inUseWait)
-	for {
+func openOperator(ctx context.Context, cfg *config.Config) (o *operator, err error) {
+	err = whileInUse(ctx, func() (again bool, err error) {
 		if c := dialControl(ctx, cfg.Data); c != nil {
-			return &operator{remote: c}, nil
+			o = &operator{remote: c}
+			return false, nil
 		}
 		p, err := openParts(cfg, slog.New(slog.DiscardHandler)) // the verb tells its errors
-		if err == nil {
-			p.engine.Start()
-			return &operator{parts: p}, nil
+		if err != nil {
+			return errors.Is(err, storage.ErrInUse), err
 		}
-		if !errors.Is(err, storage.ErrInUse) || time.Now().After(deadline) {
-			return nil, err
-		}
-		select {
-		case <-time.After(inUsePause):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+		p.engine.Start()
+		o = &operator{parts: p}
+		return false, nil
+	})
+	return o, err
 }
 
 // call runs one operation. out may be nil.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"tidings/config"
+	"tidings/storage"
 )
 
 func newServe(c *command) *cobra.Command {
@@ -53,9 +55,16 @@ func (c *command) serve(ctx context.Context, cfg *config.Config, ready func(cont
 			log.Warn("address is reachable from other machines and not encrypted; put TLS in front of it", "address", addr)
 		}
 	}
-	s, err := newServer(cfg, log)
+	var s *server
+	err = whileInUse(ctx, func() (again bool, err error) {
+		if s, err = newServer(cfg, log); !errors.Is(err, storage.ErrInUse) {
+			return false, err
+		}
+		running, err := explainInUse(ctx, cfg, err)
+		return !running, err
+	})
 	if err != nil {
-		return explainInUse(ctx, cfg, err)
+		return err
 	}
 	s.files = files
 	return s.run(ctx, ready)

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 
 	"tidings/config"
-	"tidings/storage"
 )
 
 // raiseFileLimit raises how many files this process may have open to the most
@@ -29,21 +28,43 @@ func raiseFileLimit() (uint64, error) {
 	return lim.Cur, nil
 }
 
-// explainInUse adds to an error about a data directory in use who uses it.
-func explainInUse(ctx context.Context, cfg *config.Config, err error) error {
-	if !errors.Is(err, storage.ErrInUse) {
-		return err
+// How long a command waits for an operator's one, or for a server that starts or
+// stops, to let go of the data directory.
+const (
+	inUseWait  = 10 * time.Second
+	inUsePause = 50 * time.Millisecond
+)
+
+// whileInUse calls try until it does not want to be called again, for at most
+// inUseWait, and returns its last error.
+func whileInUse(ctx context.Context, try func() (again bool, err error)) error {
+	deadline := time.Now().Add(inUseWait)
+	for {
+		again, err := try()
+		if !again || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(inUsePause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+}
+
+// explainInUse adds to an error about a data directory in use who uses it, and tells
+// whether that is a server, which goes on using it.
+func explainInUse(ctx context.Context, cfg *config.Config, err error) (running bool, explained error) {
 	c := dialControl(ctx, cfg.Data)
 	if c == nil {
-		return fmt.Errorf("%w; it does not answer on its control socket, so it is an operator's command, or a server that starts or stops: try again", err)
+		return false, fmt.Errorf("%w; it does not answer on its control socket, so it is an operator's command, or a server that starts or stops: try again", err)
 	}
 	defer c.close()
 	s, statusErr := c.status(ctx)
 	if statusErr != nil {
-		return err
+		return true, err
 	}
-	return fmt.Errorf("%w; it is a server with process id %d, MQTT on %s and HTTP on %s", err, s.PID, s.MQTT, s.HTTP)
+	return true, fmt.Errorf("%w; it is a server with process id %d, MQTT on %s and HTTP on %s", err, s.PID, s.MQTT, s.HTTP)
 }
 
 func cutAddress(addr string) (host, port string, err error) { return net.SplitHostPort(addr) }
