@@ -13,6 +13,9 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 FUZZTIME  ?= 20s
 CRASH_KILLS ?= 200
 BENCH_ARGS ?=
+REPORT_ARGS ?=
+QUICK ?=
+TEN_MILLION ?=
 TEST_ARGS ?=
 
 TOOL := go tool -modfile=tools/go.mod
@@ -22,7 +25,7 @@ export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## write bin/tidings, static, with the version of the checkout
@@ -86,6 +89,10 @@ bench: ## load test of the whole server; prints figures, writes JSON below bench
 compare: ## the same load on this server, mosquitto and bare mochi in turn (BENCH_ARGS='…')
 	@mkdir -p bench/out
 	go run ./bench/compare $(BENCH_ARGS)
+
+.PHONY: bench-report
+bench-report: ## measure all of docs/performance.md, about an hour (QUICK=1: minutes; TEN_MILLION=1; REPORT_ARGS='…')
+	go run ./bench/performance $(if $(QUICK),-quick) $(if $(TEN_MILLION),-ten-million) $(REPORT_ARGS)
 
 .PHONY: crash
 crash: ## long crash run: kill -9 under load, then check every promise (CRASH_KILLS=200)

@@ -59,7 +59,7 @@ func (f *fleet) saturate(ctx context.Context, senders []*member, fanOut int64) e
 		return err
 	}
 	f.reset()
-	r, from := b.read(ctx), f.arrived.Load()
+	r, from := b.begin(ctx), f.arrived.Load()
 	if err := f.during(ctx, b.cfg.Duration); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (f *fleet) pace(ctx context.Context, senders []*member, fanOut int64) error
 	b := f.b
 	f.reset()
 	var late hist.Histogram
-	r, from := b.read(ctx), f.arrived.Load()
+	r, from := b.begin(ctx), f.arrived.Load()
 	if err := f.sendAtRate(ctx, senders, b.cfg.Rate, b.cfg.Duration, &late); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (o *offline) news(ctx context.Context, n int, s *member) error {
 func (o *offline) comeBack(ctx context.Context) error {
 	b := o.b
 	var connected, got hist.Histogram
-	r := b.read(ctx)
+	r := b.begin(ctx)
 	for _, m := range o.receivers {
 		start, before := time.Now(), o.arrived.Load()
 		if err := m.connect(ctx, b, "u/"+m.login.User); err != nil {

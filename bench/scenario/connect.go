@@ -23,7 +23,7 @@ func runReconnect(ctx context.Context, b *bench) error {
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
-	r := b.read(ctx)
+	r := b.begin(ctx)
 	if err := f.connectAll(ctx, f.members); err != nil {
 		return err
 	}

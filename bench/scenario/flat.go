@@ -61,7 +61,7 @@ func (f *fleet) flatPhase(ctx context.Context) error {
 	b := f.b
 	f.reset()
 	var late hist.Histogram
-	r, from := b.read(ctx), f.arrived.Load()
+	r, from := b.begin(ctx), f.arrived.Load()
 	var s sampler
 	sampling, stop := context.WithCancel(ctx)
 	var sampled sync.WaitGroup

@@ -6,6 +6,7 @@ import (
 
 	"tidings/bench/hist"
 	"tidings/bench/proc"
+	"tidings/bench/target"
 )
 
 // reading is what target and load generator have used up to a moment.
@@ -31,9 +32,24 @@ func (b *bench) read(ctx context.Context) reading {
 	return r
 }
 
+// begin is read at the start of a phase whose use of CPU is measured, and profiled where that is wanted; addUse ends it.
+func (b *bench) begin(ctx context.Context) reading {
+	if p, ok := b.target.(target.Profiler); ok {
+		if err := p.StartProfile(); err != nil {
+			b.note("profile: %v", err)
+		}
+	}
+	return b.read(ctx)
+}
+
 // addUse adds what was used since r per each of n units of work.
 func (b *bench) addUse(ctx context.Context, phase string, r reading, n int64) {
 	e := b.read(ctx)
+	if p, ok := b.target.(target.Profiler); ok {
+		if err := p.StopProfile(ctx); err != nil {
+			b.note("profile: %v", err)
+		}
+	}
 	per := func(v float64) float64 { return v / float64(max(n, 1)) }
 	if r.hasCPU && e.hasCPU {
 		b.add(phase+"server_cpu", "µs/msg", per(float64((e.server - r.server).Microseconds())))

@@ -73,7 +73,7 @@ func runOffline(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer o.disconnectAll(o.members)
-	r := b.read(ctx)
+	r := b.begin(ctx)
 	if err := o.store(ctx, b.cfg.Messages); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func runDrain(ctx context.Context, b *bench) error {
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
-	r := b.read(ctx)
+	r := b.begin(ctx)
 	if err := o.drain(ctx); err != nil {
 		return err
 	}

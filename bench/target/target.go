@@ -80,10 +80,13 @@ type Options struct {
 	Bin  string   // the binary; "": $TIDINGS_BIN, else built from the tree
 	Args []string // further arguments of serve
 	Env  []string // added to the environment of serve
-	MQTT string
-	HTTP string
-	Data string
-	PID  int
+	// Profile is where the server writes a CPU profile of each measured phase, replacing the one before; Bin must come from
+	// BuildProfiled then. "": none.
+	Profile string
+	MQTT    string
+	HTTP    string
+	Data    string
+	PID     int
 }
 
 // process is a child that is killed to stop it.

@@ -31,6 +31,9 @@ func (t *tidings) Start(ctx context.Context, dir string) error {
 			return fmt.Errorf("a running server needs its HTTP address and data directory named, too")
 		}
 	}
+	if t.opts.Profile != "" {
+		cfg.Env = append(slices.Clone(cfg.Env), profileEnv+"="+t.opts.Profile)
+	}
 	srv, err := server.New(ctx, cfg)
 	if err != nil {
 		return err
