@@ -13,8 +13,9 @@ import (
 )
 
 // openUser is the account in whose name the devices of the conformance listener
-// are kept. Nobody can log in as it: it has no password and no tokens.
-const openUser = "conformance"
+// are kept. The name is none that a user can have, so that it is nobody's, and
+// nobody can log in as it.
+const openUser = ".conformance"
 
 // EnterOpen makes the identity of an anonymous client to which every topic is an
 // open one, for the conformance listener: its device is found or made by the
