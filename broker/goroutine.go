@@ -162,7 +162,10 @@ func (w *netWire) take(p []byte, r *round) (rest bool) {
 		c.input(nil, r)
 		r.flush(w.srv)
 	}
-	return c.paused && c.state != stateClosed // stopped may have ended already, with the rest of the input still held
+	if c.state == stateClosed {
+		return false
+	}
+	return c.paused || c.choke() // stopped may have ended already, with the rest of the input still held
 }
 
 // close ends the connection: the session first, then the last bytes are given

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -212,6 +213,39 @@ func TestSlowClientGetsNoRoomAndThenMore(t *testing.T) {
 		session.o.Link.Flush()
 		if _, got := c.packet(); len(got) < 4000 {
 			t.Errorf("packet of %d bytes", len(got))
+		}
+	})
+}
+
+func TestClientThatReadsNothingIsNotReadFrom(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		s := serve(t, m, broker.Config{OutputLimit: 4096, MaximumPacketSize: 4096}, newFakeEngine(), nil)
+		c := s.raw()
+		c.login(mqttest.Options{Version: m.version, ClientID: "c", User: "alice", Password: "alice", Clean: true})
+		pings := bytes.Repeat([]byte{0xc0, 0}, 16<<10)
+		const most = 64 << 20 // far more than the socket's buffers
+		sent := 0
+		c.SetWriteDeadline(time.Now().Add(2 * time.Second))
+		for sent < most {
+			n, err := c.Write(pings)
+			if sent += n; err != nil {
+				break
+			}
+		}
+		if sent >= most {
+			t.Fatalf("the server took %d bytes of a client that reads nothing", sent)
+		}
+		c.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		if sent%2 == 1 {
+			sent++
+			go c.Write([]byte{0})
+		}
+		if n, err := io.CopyN(io.Discard, c, int64(sent)); err != nil { // an answer to each
+			t.Errorf("read %d bytes of %d: %v", n, sent, err)
+		}
+		c.send([]byte{0xc0, 0}, 0)
+		if first, _ := c.packet(); first != 0xd0 {
+			t.Errorf("answered with %#x", first)
 		}
 	})
 }

@@ -22,6 +22,7 @@ type output struct {
 	retry   bool // room appeared while somebody was the writer
 	hungry  bool // Deliver has answered NoRoom: Session.Writable is due
 	dead    bool // the network connection is gone: nothing is written any more
+	choked  bool // the input rests until most of what waits has been written
 
 	started bool   // CONNACK has been appended
 	ended   bool   // the last packet has been appended: nothing may follow
@@ -168,18 +169,46 @@ func (c *conn) writtenLocked() {
 	if o.dead {
 		o.dropLocked()
 	}
+	eased := o.choked && (o.dead || o.ended || o.pendingLocked() <= c.srv.cfg.OutputLimit)
+	if eased {
+		o.choked = false
+	}
 	fed := o.hungry && o.pendingLocked() <= c.srv.cfg.OutputLimit/2 && !o.ended
 	if fed {
 		o.hungry = false
 	}
 	ended := o.ended
 	o.mu.Unlock()
-	switch {
-	case ended:
+	if ended || eased {
 		c.wire.wake()
-	case fed:
+	}
+	if fed && !ended {
 		c.wire.fed()
 	}
+}
+
+// chokeRoom is how many times the output limit may wait for the network, beside one
+// packet, before the input rests. It is far more than deliveries and answers to
+// requests fill: a client that writes for a while before it reads is not stopped.
+const chokeRoom = 4
+
+// choke tells whether the input has to rest because the client does not read what
+// it has brought about: each packet may have an answer, and what waits must not
+// grow as long as packets come. wire.wake tells when the input may go on.
+func (c *conn) choke() bool {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.choked = !o.ended && !o.dead && o.pendingLocked() > chokeRoom*c.srv.cfg.OutputLimit+c.srv.cfg.MaximumPacketSize
+	return o.choked
+}
+
+// chokedNow tells whether the input rests for that reason.
+func (c *conn) chokedNow() bool {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.choked
 }
 
 // writeFailedLocked is writtenLocked after an error of the network. word is the

@@ -65,7 +65,7 @@ func (l *loop) advance(w *pollWire) {
 		if c.held != nil {
 			c.input(nil, &l.round)
 		}
-		if w.readable && (!c.resting() || c.state == stateClosed) {
+		if w.readable && (!c.resting() || c.state == stateClosed) && !c.choke() {
 			l.read(w)
 		}
 		if c.job != nil {

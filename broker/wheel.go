@@ -146,7 +146,7 @@ func (c *conn) check() time.Duration {
 		sooner(left)
 	case patience > 0:
 		// One that is not read from is not silent; its output or its acks have their own deadlines.
-		if silent >= patience && !c.stopped.Load() {
+		if silent >= patience && !c.stopped.Load() && !c.chokedNow() {
 			c.end(ending{word: "keepalive", code: codeKeepAlive})
 		}
 		sooner(patience - silent)
