@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"tidings/api"
@@ -105,6 +106,13 @@ func demoBox(s *server) string {
 		fmt.Sprintf("mosquitto_sub %s -u bob -P bob-demo -i phone -c -t 'u/bob/#' -t 'g/+/#' -q 1 -v", at),
 		fmt.Sprintf("mosquitto_pub %s -u alice -P alice-demo -i laptop -t u/bob -q 1 -m hi", at),
 		fmt.Sprintf("mosquitto_pub %s -u alice -P alice-demo -i laptop -t g/team -q 1 -m 'hi all'", at),
+	}
+	if slices.Equal(s.cfg.OpenTopics, []string{demoOpen}) {
+		lines = append(
+			lines, "", "Plain MQTT:",
+			fmt.Sprintf("mosquitto_sub %s -u bob -P bob-demo -i sensor -t '%s' -v", at, demoOpen),
+			fmt.Sprintf("mosquitto_pub %s -u alice -P alice-demo -i laptop -t open/kitchen/temp -r -m 21", at),
+		)
 	}
 	width := 0
 	for _, l := range lines {
