@@ -5,7 +5,9 @@ import (
 	"slices"
 	"testing"
 
+	"tidings/chat"
 	"tidings/delivery"
+	"tidings/storage"
 )
 
 // A session lasts from its CONNACK on, be it one that never subscribes.
@@ -92,4 +94,42 @@ func TestOpenQueueLimitHoldsOverARestart(t *testing.T) {
 	if got := again.payloads("open/n"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// That a publish which the kept state holds was freed is known as long as that
+// state is, whatever the packet log loses meanwhile.
+func TestOpenFreedIdentifiersStayFreeOverACrash(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	bob := w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/n", QoS: 1})
+	bob.close(true)
+	alice := w.connect("alice", "phone")
+	alice.publish(openPublish("open/n", "first", 2))
+	alice.close(false)
+	alice = w.connect("alice", "phone")
+	alice.free(7)
+	w.crash() // the packet log still has it
+	alice = w.connect("alice", "phone")
+	packets := chat.PacketsChat(alice.s.Identity().Actor.Device)
+	for rounds, trimmed := 0, false; !trimmed; rounds++ { // until the log has lost its first entries
+		if rounds == 50 {
+			t.Fatal("the packet log is not trimmed")
+		}
+		for i := range 100 {
+			p := openPublish("open/other", fmt.Sprint(i), 2)
+			p.PacketID = uint16(100 + i)
+			alice.publish(p)
+			alice.free(p.PacketID)
+		}
+		page, err := w.store.Read(t.Context(), storage.Range{Chat: packets, From: 1, Limit: 1})
+		if err != nil || len(page) == 0 {
+			t.Fatalf("packet log: %v, %v", page, err)
+		}
+		trimmed = page[0].Seq > 1
+	}
+	w.crash()
+	alice = w.connect("alice", "phone")
+	alice.publish(openPublish("open/n", "second", 2))
+	again := w.connect("bob", "phone")
+	again.wait("both", func() bool { return len(again.got) == 2 })
 }

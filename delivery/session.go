@@ -36,7 +36,6 @@ type Session struct {
 	closedAt   uint32        // last epoch whose packet state was stored, and with it all of its unsettled publishes
 	opened     int64         // Unix milliseconds
 	access     *access       // to open topics
-	inherits   bool          // an earlier connection has left steps of QoS 2 exchanges
 	aftercrash bool          // what lies behind the cursors may have been sent before: it carries DUP
 
 	pending atomic.Int64  // publishes not yet answered
@@ -60,6 +59,12 @@ type Session struct {
 	// Owned by the router until drained, then by Close.
 	touched uint64    // the router's round in which the link was last written to
 	sent    []sentRow // latest answered publishes without a cid, at most one window
+
+	// Writes of the kept state take turns, each for as long as the store takes.
+	keeping  sync.Mutex
+	sealed   bool      // the state of the session's end is written: no other follows
+	keptHeld []sentRow // publishes that the state holds while the session is open; what has changed since is in the packet log
+	unkept   bool      // keptHeld has not been written yet
 
 	watches []string // users whose presence is watched; guarded by presence.mu
 

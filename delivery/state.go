@@ -109,8 +109,11 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	info.Present, s.stored = true, true
 	s.began = st.Began
 	s.held = make(map[uint16]sentRow, len(st.Held))
+	s.keptHeld = st.Held
 	for _, r := range st.Held {
+		r.kept = true
 		s.held[r.PacketID] = r
+		s.steps.inherit(r)
 	}
 	for _, seq := range st.Received {
 		s.noteReceived(seq)
@@ -118,12 +121,9 @@ func (s *Session) restore(ctx context.Context, clean bool) (OpenInfo, error) {
 	s.restoreSubscriptions(st.Subs)
 	if openBefore == "" {
 		s.restoreWindow(&st)
-		s.inherits = len(st.Held) > 0
 		return info, nil
 	}
-	err = s.readSteps(ctx)
-	s.inherits = len(s.held) > 0 || len(s.received) > 0
-	return info, err
+	return info, s.readSteps(ctx)
 }
 
 // beginAnew begins an MQTT session that is none taken up again, whatever becomes of
@@ -261,7 +261,34 @@ func (s *Session) receivedLocked() []uint64 {
 // one before: what this connection sends is not settled by what was written at
 // its SUBSCRIBE.
 func (s *Session) keep(ctx context.Context, st state, closed, durable bool) error {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	return s.keepInTurn(ctx, st, closed, durable)
+}
+
+// keepHeld sees to it that the stored state of an open session holds these
+// publishes, if they are other ones than before.
+func (s *Session) keepHeld(ctx context.Context, held []sentRow, changed bool) error {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	if changed {
+		s.keptHeld, s.unkept = held, true
+	}
+	if !s.unkept {
+		return nil
+	}
+	s.mu.Lock()
+	st := s.snapshotLocked(true)
+	s.mu.Unlock()
+	return s.keepInTurn(ctx, st, false, false)
+}
+
+func (s *Session) keepInTurn(ctx context.Context, st state, closed, durable bool) error {
+	if s.sealed {
+		return nil
+	}
 	if !closed {
+		st.Held = s.keptHeld
 		st.Epoch, st.Window, st.Keep = s.closedAt, nil, s.keepFor.Milliseconds()
 		st.Sent = s.kept
 		st.Unclean = s.crashed
@@ -270,10 +297,14 @@ func (s *Session) keep(ctx context.Context, st state, closed, durable bool) erro
 	if err != nil {
 		return fmt.Errorf("encode session state: %w", err)
 	}
-	return s.e.store.SaveSession(ctx, storage.SessionState{
+	err = s.e.store.SaveSession(ctx, storage.SessionState{
 		Device: s.device(), Epoch: s.epoch, State: b, Closed: closed, NowMS: time.Now().UnixMilli(), Durable: durable,
 		Listed: len(st.Carrier) > 0 || s.e.open.selectsAny(&s.id, st.Subs),
 	})
+	if err == nil {
+		s.sealed, s.unkept = closed, false
+	}
+	return err
 }
 
 // SaveCarrier keeps an opaque JSON value of the carrier with the session, for

@@ -73,7 +73,7 @@ func (t *Turn) Released(s *Session, packetID uint16, here bool) {
 	r, known := s.heldFor(packetID)
 	it := t.next(s, packetID, 2)
 	it.kind, it.held = kindReleased, known || here
-	it.on = known && r.Open && s.lasting()
+	it.on = known && (r.Open || r.kept) && s.lasting()
 }
 
 // stepLog is what the committer knows of a session's packet log.
@@ -81,8 +81,32 @@ type stepLog struct {
 	head     uint64
 	known    bool
 	trimmed  uint64
-	held     map[uint16]uint64 // entries that are still needed: by packet identifier
-	received map[uint64]uint64 // and by seq in the queue
+	held     map[uint16]uint64  // entries that are still needed: by packet identifier; zero: it is in the kept state
+	received map[uint64]uint64  // and by seq in the queue
+	kept     map[uint16]sentRow // publishes that the kept state holds, be they freed since or not
+}
+
+func (l *stepLog) hold(packetID uint16, entry uint64) {
+	if l.held == nil {
+		l.held = make(map[uint16]uint64)
+	}
+	l.held[packetID] = entry
+}
+
+func (l *stepLog) receive(seq, entry uint64) {
+	if l.received == nil {
+		l.received = make(map[uint64]uint64)
+	}
+	l.received[seq] = entry
+}
+
+// inherit notes that the kept state holds a publish.
+func (l *stepLog) inherit(r sentRow) {
+	if l.kept == nil {
+		l.kept = make(map[uint16]sentRow)
+	}
+	l.kept[r.PacketID] = r
+	l.hold(r.PacketID, 0)
 }
 
 // addStep adds an entry about item i to its session's packet log.
@@ -141,17 +165,14 @@ func (c *committer) settleStep(it *item, m *chat.Message, r *storage.Result) (ag
 		l.known = false
 		return true
 	}
-	if l.held == nil {
-		l.held, l.received = make(map[uint16]uint64), make(map[uint64]uint64)
-	}
 	l.head = max(l.head, r.Seq)
 	switch m.Type {
 	case stepHeld:
-		l.held[it.pid] = r.Seq
+		l.hold(it.pid, r.Seq)
 	case stepFreed:
 		delete(l.held, it.pid)
 	case stepReceived:
-		l.received[it.seq] = r.Seq
+		l.receive(it.seq, r.Seq)
 	}
 	if l.head >= l.trimmed+2*trimStep {
 		c.trimSteps(it.s)
@@ -159,39 +180,66 @@ func (c *committer) settleStep(it *item, m *chat.Message, r *storage.Result) (ag
 	return false
 }
 
-// trimSteps has the entries removed in front of the first that is still needed. A
-// publish that an earlier connection left held is known from the kept state; that
-// it was freed is needed as long as that state is.
+// trimSteps has the entries removed in front of the first that is still needed.
+// That a publish of the kept state was freed is needed as long as that state is, so
+// where there is such an entry a new state is written first.
 func (c *committer) trimSteps(s *Session) {
 	l := &s.steps
-	if s.inherits {
-		return
-	}
-	first := l.head
-	for _, seq := range l.held {
-		first = min(first, seq)
-	}
-	acked := uint64(0)
-	if s.open != nil {
-		acked = s.open.acked.Load()
-	}
-	for entry, seq := range l.received {
-		if entry <= acked {
-			delete(l.received, entry)
-		} else {
-			first = min(first, seq)
-		}
-	}
+	first := l.firstNeeded(s)
 	if first <= l.trimmed+trimStep {
 		return
 	}
 	l.trimmed = first - 1
+	still, changed := l.stillKept()
 	id, to := chat.PacketsChat(s.device()), l.trimmed
 	c.e.flusher.later(func(ctx context.Context) {
-		if err := c.e.store.Trim(ctx, storage.Trim{Chat: id, Forget: to}); err != nil {
+		err := s.keepHeld(ctx, still, changed)
+		if err == nil {
+			err = c.e.store.Trim(ctx, storage.Trim{Chat: id, Forget: to})
+		}
+		if err != nil {
 			c.e.log.Error("cannot trim a packet log", "err", err, "chat", id.String())
 		}
 	})
+}
+
+// firstNeeded returns the first entry that has to stay.
+func (l *stepLog) firstNeeded(s *Session) uint64 {
+	first := l.head
+	for _, entry := range l.held {
+		if entry > 0 {
+			first = min(first, entry)
+		}
+	}
+	s.mu.Lock()
+	sub := s.open
+	s.mu.Unlock()
+	acked := uint64(0)
+	if sub != nil {
+		acked = sub.acked.Load()
+	}
+	for seq, entry := range l.received {
+		if seq <= acked {
+			delete(l.received, seq)
+		} else {
+			first = min(first, entry)
+		}
+	}
+	return first
+}
+
+// stillKept returns those publishes of the kept state that have not been freed
+// since, and whether that is not all of them any more.
+func (l *stepLog) stillKept() (still []sentRow, changed bool) {
+	for packetID, r := range l.kept {
+		if entry, held := l.held[packetID]; held && entry == 0 {
+			still = append(still, r)
+		} else {
+			delete(l.kept, packetID)
+			changed = true
+		}
+	}
+	return still, changed
 }
 
 // finishStep tells the session that a step is durable. It runs on the router.
@@ -231,11 +279,14 @@ func (s *Session) readSteps(ctx context.Context) error {
 			switch m.Type {
 			case stepHeld:
 				s.held[m.PacketID] = sentRow{PacketID: m.PacketID, Time: m.Time, Open: true}
+				s.steps.hold(m.PacketID, m.Seq)
 			case stepFreed:
 				delete(s.held, m.PacketID)
+				delete(s.steps.held, m.PacketID)
 			case stepReceived:
 				if seq, n := binary.Uvarint(m.Body); n > 0 {
 					s.noteReceived(seq)
+					s.steps.receive(seq, m.Seq)
 				}
 			}
 		}

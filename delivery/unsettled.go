@@ -26,6 +26,7 @@ type sentRow struct {
 	Seq      uint64  `json:"s"`
 	Time     int64   `json:"t"`           // of the answer, Unix milliseconds
 	Open     bool    `json:"o,omitempty"` // of a QoS 2 publish on an open topic, which has no place in a chat
+	kept     bool    // of QoS 2, held in the kept state: the packet log tells when it is freed
 	late     bool    // answered after the client had sent DISCONNECT: it cannot know
 }
 
