@@ -33,20 +33,24 @@ func (d *data) bounds() []string {
 func (d *data) busySentence(step, phase, rate string) string {
 	s := d.step(step)
 	cores, server, ok := s.busy(phase, rate)
-	if !ok {
+	idle, known := s.median("tidings", phase+"machine_idle")
+	if !ok || !known {
 		return ""
 	}
-	all := float64(d.Machine.Cores)
-	text := fmt.Sprintf("Server and load together used %.2f of %d cores, the server %.2f of these", cores, d.Machine.Cores, server)
+	text := fmt.Sprintf("Server and load together used %.2f of %d cores, the server %.2f of these, and the machine was idle for %.0f %% of the time",
+		cores, d.Machine.Cores, server, idle)
 	switch {
-	case cores >= 0.9*all:
-		text += ": the CPU bounds it."
-	case cores >= 0.7*all:
-		text += ": mostly the CPU; for the rest of the time both waited, for one another or for the disk."
+	case idle <= 10:
+		text += ": the CPU bounds it"
+	case idle <= 30:
+		text += ": mostly the CPU bounds it; for the rest server and load waited, for one another or for the disk"
 	default:
-		text += ": the CPU does not bound it; server and load waited, for one another or for the disk."
+		text += ": the CPU does not bound it; server and load waited, for one another or for the disk"
 	}
-	return text + s.shares()
+	if others := float64(d.Machine.Cores)*(1-idle/100) - cores; others > 0.2 {
+		text += fmt.Sprintf(". Other programs and the system used %.2f cores meanwhile, which the figure suffers from", others)
+	}
+	return text + "." + s.shares()
 }
 
 func (d *data) latencySentence() string {

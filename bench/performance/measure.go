@@ -42,7 +42,7 @@ func measure(ctx context.Context, o *options, steps []step, only *regexp.Regexp)
 					return nil, err
 				}
 			}
-			done.profile(ctx, profiled, filepath.Join(dir, s.Name+".pprof"))
+			done.addProfile(ctx, profiled, filepath.Join(dir, s.Name+".pprof"))
 		}
 		fmt.Fprintf(os.Stderr, "  %v\n", time.Since(begun).Round(time.Second))
 		d.Steps = append(d.Steps, done)
@@ -84,8 +84,8 @@ func (s *stepData) fail(round int, name string, err error) {
 	s.Failures = append(s.Failures, fmt.Sprintf("round %d on %s: %v", round+1, name, firstLine(err)))
 }
 
-// profile runs the step once more and keeps what CPU time went to. The figures of that run count for nothing.
-func (s *stepData) profile(ctx context.Context, bin, file string) {
+// addProfile runs the step once more and keeps what CPU time went to. The figures of that run count for nothing.
+func (s *stepData) addProfile(ctx context.Context, bin, file string) {
 	_, err := target.Use(ctx, "tidings", target.Options{Bin: bin, Profile: file}, func(t target.Target) (*scenario.Result, error) {
 		return scenario.Run(ctx, t, s.Mode, s.Config, func(string, ...any) {})
 	})

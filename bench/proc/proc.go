@@ -48,6 +48,28 @@ func RSS(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
+// Idle is the time that the machine's cores have been idle so far, all added up. Only differences mean something.
+func Idle() (time.Duration, error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	fields := bytes.Fields(line)
+	if len(fields) < 6 {
+		return 0, fmt.Errorf("/proc/stat: %q", line)
+	}
+	var sum time.Duration
+	for _, f := range fields[4:6] { // idle, iowait
+		n, err := strconv.ParseInt(string(f), 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += time.Duration(n) * tick
+	}
+	return sum, nil
+}
+
 func path(pid int, file string) string {
 	if pid == 0 {
 		return "/proc/self/" + file

@@ -42,3 +42,14 @@ func TestRSSSeesTouchedMemory(t *testing.T) {
 		t.Errorf("grew by %d bytes for %d touched", grown, len(b))
 	}
 }
+
+func TestIdleNeverShrinks(t *testing.T) {
+	before, err := proc.Idle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := proc.Idle()
+	if err != nil || before <= 0 || after < before {
+		t.Errorf("idle for %v, then %v: %v", before, after, err)
+	}
+}

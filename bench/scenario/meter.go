@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"tidings/bench/hist"
@@ -14,6 +15,7 @@ type reading struct {
 	at     time.Time
 	server time.Duration // CPU
 	self   time.Duration // CPU
+	idle   time.Duration // of all cores
 	allocs float64
 	hasCPU bool
 	hasMem bool
@@ -28,6 +30,7 @@ func (b *bench) read(ctx context.Context) reading {
 		r.hasCPU = err == nil
 	}
 	r.self, _ = proc.CPU(0)
+	r.idle, _ = proc.Idle() // where it cannot be read the machine seems to be busy
 	r.at = time.Now()
 	return r
 }
@@ -54,6 +57,8 @@ func (b *bench) addUse(ctx context.Context, phase string, r reading, n int64) {
 	if r.hasCPU && e.hasCPU {
 		b.add(phase+"server_cpu", "µs/msg", per(float64((e.server - r.server).Microseconds())))
 	}
+	all := e.at.Sub(r.at) * time.Duration(runtime.NumCPU())
+	b.add(phase+"machine_idle", "%", 100*float64(e.idle-r.idle)/float64(max(1, all)))
 	b.add(phase+"load_cpu", "µs/msg", per(float64((e.self - r.self).Microseconds())))
 	if r.hasMem && e.hasMem {
 		b.add(phase+"server_allocs", "/msg", per(e.allocs-r.allocs))
