@@ -106,7 +106,7 @@ func FuzzPublishOpen(f *testing.F) {
 		if a.code != "" {
 			return
 		}
-		if open := (topics.Match("open/#", string(topic))); !open {
+		if open := topics.Match("open/#", string(topic)); !open {
 			return // a message of a chat
 		}
 		bob.wait("the message", func() bool { return len(bob.got) > 0 })

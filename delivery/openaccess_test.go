@@ -50,8 +50,13 @@ func TestOpenAccessRules(t *testing.T) {
 			topic string
 			ok    bool
 		}{
-			{alice, "open/home/lamp/set", true}, {alice, "open/home/lamp", false}, {bob, "open/home/lamp/set", false}, {bob, "open/x", true},
-			{bob, "open/own/bob/phone/a", true}, {bob, "open/own/bob/laptop/a", false}, {bob, "open/own/alice/phone/a", false},
+			{alice, "open/home/lamp/set", true},
+			{alice, "open/home/lamp", false},
+			{bob, "open/home/lamp/set", false},
+			{bob, "open/x", true},
+			{bob, "open/own/bob/phone/a", true},
+			{bob, "open/own/bob/laptop/a", false},
+			{bob, "open/own/alice/phone/a", false},
 		} {
 			want := delivery.CodeNotAllowed
 			if tt.ok {

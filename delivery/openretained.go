@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"tidings/storage"
@@ -142,3 +143,55 @@ func (o *openTopics) loadRetained(ctx context.Context) error {
 		}
 	}
 }
+
+// retain makes the item the retained message of its topic. The lock is held.
+func (c *committer) retain(b *batch, it *item, topic []byte) *Refusal {
+	o, name := c.e.open, string(topic)
+	var m *retainedMessage
+	if !it.open.empty { // an empty payload removes [MQTT-3.3.1-6]
+		record := b.bytes(it, it.body)
+		m = &retainedMessage{record: append([]byte(nil), record...), qos: it.qos, size: len(record)}
+		m.expires = it.expires()
+		if !o.fitsLocked(topic, m) {
+			for _, over := range o.lookForExpiredLocked(it.time) {
+				o.retainLocked(over, nil)
+				b.entries.Retained = append(b.entries.Retained, storage.Retained{Topic: over})
+			}
+			if !o.fitsLocked(topic, m) {
+				return refuseRetained
+			}
+		}
+	}
+	it.open.changed, it.open.keeps, it.open.kept = true, m, o.retainLocked(name, m)
+	return nil
+}
+
+// unretain takes back what the items of a batch that are not accepted have done to
+// retained messages, the last one first. What a later item has put there that is
+// accepted stays.
+func (c *committer) unretain(b *batch) {
+	o := c.e.open
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	settled := make(map[string]bool)
+	items := b.part()
+	for i := range slices.Backward(items) {
+		it := &items[i]
+		if it.kind != kindOpen || !it.open.changed {
+			continue
+		}
+		topic := string(b.bytes(it, it.topic))
+		switch of := it.open; {
+		case settled[topic]:
+		case !it.undone():
+			settled[topic] = true
+		default:
+			o.retainLocked(topic, of.kept)
+			of.changed = false
+		}
+	}
+}
+
+// undone tells whether the item's retained message must not be: the item is not
+// accepted, or repeats one that was.
+func (it *item) undone() bool { return it.dropped || it.refusal != nil || !it.open.retain }

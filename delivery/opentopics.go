@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"tidings/chat"
-	"tidings/hooks"
-	"tidings/storage"
 	"tidings/topics"
 	"tidings/topics/index"
 )
@@ -104,17 +101,6 @@ type subscriber struct {
 
 func (s *subscriber) queue() chat.ID { return chat.QueueChat(s.id.Actor.Device) }
 
-// share is a shared subscription: each message goes to one of its members.
-type share struct {
-	members []shareMember // in the order in which they have come
-	next    int           // whose turn it is; guarded by openTopics.mu held for writing, or the committer
-}
-
-type shareMember struct {
-	s *subscriber
-	w openWant
-}
-
 func newOpenTopics(e *Engine) *openTopics {
 	return &openTopics{
 		e: e, cfg: e.cfg.Open.withDefaults(), any: topics.AnyOpen(), groups: e.cfg.Open.Rules.Groups(),
@@ -133,6 +119,14 @@ func (o *openTopics) names(id *Identity) *topics.Open {
 
 // IsOpen tells whether a topic name is an open one for who publishes there.
 func (e *Engine) IsOpen(id Identity, topic []byte) bool { return e.open.names(&id).Has(topic) }
+
+// selects tells whether a filter is one of open topics for that identity.
+func (o *openTopics) selects(id *Identity, filter string) bool {
+	if _, rest, ok := topics.ParseShared(filter); ok {
+		filter = rest
+	}
+	return topics.ValidFilter(filter) && o.names(id).Overlaps(filter)
+}
 
 // set makes or replaces subscriptions of a subscriber, and returns the retained
 // messages that each asks for.
@@ -162,24 +156,6 @@ func (o *openTopics) set(sub *subscriber, subs []Subscription, fresh []bool) []r
 		}
 	}
 	return jobs
-}
-
-func (o *openTopics) joinLocked(filter, rest string, sub *subscriber, w openWant) {
-	sh := o.shares[filter]
-	if sh == nil {
-		sh = &share{}
-		o.shares[filter] = sh
-		o.shared.Set(rest, sh, struct{}{})
-	}
-	if i := sh.index(sub); i >= 0 {
-		sh.members[i].w = w
-		return
-	}
-	sh.members = append(sh.members, shareMember{sub, w})
-}
-
-func (sh *share) index(sub *subscriber) int {
-	return slices.IndexFunc(sh.members, func(m shareMember) bool { return m.s == sub })
 }
 
 // unset removes subscriptions of a subscriber.
@@ -287,70 +263,6 @@ func (o *openTopics) reset(sub *subscriber, subs []Subscription) {
 	}
 }
 
-// listedPage is how many sessions are read at once.
-const listedPage = 500
-
-// listed is the kept session of a device whose user has not been removed.
-type listed struct {
-	id       Identity
-	state    state
-	crashed  bool // it was open when the server ended
-	disabled bool // its user is
-}
-
-// eachListed calls f with the kept sessions that are listed.
-func (e *Engine) eachListed(ctx context.Context, f func(listed) error) error {
-	var after chat.DeviceID
-	for {
-		page, err := e.store.ListSessions(ctx, after, listedPage)
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		for i := range page {
-			d := &page[i].Device
-			after = d.ID
-			us, err := e.accounts.withIDs(ctx, []chat.UserID{d.User})
-			if err != nil {
-				return err
-			}
-			if us[0] == nil || us[0].Removed {
-				continue
-			}
-			l := listed{crashed: d.Node != "", disabled: us[0].Disabled}
-			l.state, err = decodeState(page[i].State)
-			if err != nil {
-				e.log.Error("cannot read the kept state of a session", "err", err, "device", uint64(d.ID))
-				continue
-			}
-			l.id.Open = us[0].Name == openUser
-			l.id.Actor = hooks.Actor{User: d.User, UserName: us[0].Name, Device: d.ID, DeviceName: d.Name}
-			if err := f(l); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// KeptSession is the kept session of an absent device for which the carrier has
-// stored something.
-type KeptSession struct {
-	Identity Identity
-	Carrier  json.RawMessage // as SaveCarrier stored it
-	Until    int64           // when the session expires, Unix milliseconds; 0: never
-	Crashed  bool            // it was open when the server ended
-}
-
-// Kept calls f with each such session. The carrier calls it once, before it lets
-// anybody in.
-func (e *Engine) Kept(ctx context.Context, f func(KeptSession)) error {
-	return e.eachListed(ctx, func(l listed) error {
-		if len(l.state.Carrier) > 0 && !l.disabled {
-			f(KeptSession{Identity: l.id, Carrier: l.state.Carrier, Until: l.state.until(l.crashed, e.began), Crashed: l.crashed})
-		}
-		return nil
-	})
-}
-
 // expire ends the persistent sessions of absent devices whose time is over. What
 // is kept of them in the store ends when the device connects again.
 func (o *openTopics) expire(ctx context.Context, now time.Time) {
@@ -376,58 +288,6 @@ func (o *openTopics) forgetWhere(f func(*subscriber) bool) []*subscriber {
 		}
 	}
 	return over
-}
-
-// purgeOf gives up what waits in the queue of a forgotten subscriber.
-func (o *openTopics) purgeOf(ctx context.Context, sub *subscriber) {
-	if err := o.purge(ctx, &sub.id); err != nil {
-		o.e.log.Error("cannot empty the queue of a session that has ended", "err", err, "device", uint64(sub.id.Actor.Device))
-	}
-}
-
-// trimStep is how many acknowledged entries a queue keeps until they are removed
-// together.
-const trimStep = 256
-
-// saved notes that a queue's cursor is in the store, and removes what lies behind
-// it. It runs on the flusher.
-func (o *openTopics) saved(ctx context.Context, sub *subscriber, cursor uint64) {
-	raise(&sub.acked, cursor)
-	o.trim(ctx, sub, cursor)
-}
-
-// trim removes the entries of a queue up to a seq, if there are enough of them.
-func (o *openTopics) trim(ctx context.Context, sub *subscriber, to uint64) {
-	if to < sub.trimmed.Load()+trimStep {
-		return
-	}
-	if err := o.e.store.Trim(ctx, storage.Trim{Chat: sub.queue(), Forget: to}); err != nil {
-		o.e.log.Error("cannot trim a queue; trying again", "err", err, "device", uint64(sub.id.Actor.Device))
-		return
-	}
-	raise(&sub.trimmed, to)
-}
-
-// purge gives up what waits in a subscriber's queue.
-func (o *openTopics) purge(ctx context.Context, d *Identity) error {
-	id := chat.QueueChat(d.Actor.Device)
-	infos, err := o.e.store.Chats(ctx, []chat.ID{id})
-	if err != nil {
-		return err
-	}
-	return o.giveUp(ctx, d, infos[0].Head)
-}
-
-// giveUp gives up the entries of a device's queue up to a seq.
-func (o *openTopics) giveUp(ctx context.Context, d *Identity, to uint64) error {
-	if to == 0 {
-		return nil
-	}
-	id := chat.QueueChat(d.Actor.Device)
-	if err := o.e.store.Advance(ctx, []storage.Advance{{Chat: id, User: d.Actor.User, Device: d.Actor.Device, Cursor: to}}); err != nil {
-		return err
-	}
-	return o.e.store.Trim(ctx, storage.Trim{Chat: id, Forget: to})
 }
 
 // OpenTopics returns how many persistent sessions have subscriptions to open
