@@ -32,28 +32,39 @@ func (s *Session) offer(l *live) {
 	if w == nil {
 		return
 	}
-	id, seq := l.msg.Chat, l.msg.Seq
+	p := s.noteLocked(l.msg.Chat, l.msg.Seq)
+	switch {
+	case p == nil:
+	case l.origin == s || l.msg.Device != 0 && l.msg.Device == s.device():
+		s.passLocked(p, l.msg.Seq, w.QoS > 0)
+	case !s.sendLocked(p, l, w, false):
+		s.fallBehindLocked(p)
+	}
+}
+
+// noteLocked notes a new entry of a chat or queue. It returns the position there if
+// the entry is the next to be sent; nil if it is known, or the log will be read for it.
+func (s *Session) noteLocked(id chat.ID, seq uint64) *position {
 	if s.loading && !s.id.Guest { // to whom what is live is all there is
 		if s.wanted == nil {
 			s.wanted = make(map[chat.ID]uint64)
 		}
 		s.wanted[id] = max(s.wanted[id], seq)
-		return
+		return nil
 	}
 	p := s.positionLocked(id, seq-1)
 	if seq <= p.want {
-		return // known already
+		return nil
 	}
 	p.want = seq
 	switch {
 	case p.behind:
+		return nil
 	case seq != p.sent+1:
 		s.fallBehindLocked(p)
-	case l.origin == s || l.msg.Device != 0 && l.msg.Device == s.device():
-		s.passLocked(p, seq, w.QoS > 0)
-	case !s.sendLocked(p, l, w, false):
-		s.fallBehindLocked(p)
+		return nil
 	}
+	return p
 }
 
 // lookAgain has the heads read again: there is something in the inbox that no new

@@ -79,22 +79,7 @@ func (s *Session) mayRead(topic []byte) bool {
 
 // offerQueuedLocked is offer for an entry of the session's queue.
 func (s *Session) offerQueuedLocked(l *openLive, seq uint64) {
-	id := s.open.queue()
-	if s.loading {
-		if s.wanted == nil {
-			s.wanted = make(map[chat.ID]uint64)
-		}
-		s.wanted[id] = max(s.wanted[id], seq)
-		return
-	}
-	p := s.positionLocked(id, seq-1)
-	if seq <= p.want {
-		return // known already
-	}
-	p.want = seq
-	switch {
-	case p.behind:
-	case seq != p.sent+1, !s.sendOpenLocked(p, l, seq, false):
+	if p := s.noteLocked(s.open.queue(), seq); p != nil && !s.sendOpenLocked(p, l, seq, false) {
 		s.fallBehindLocked(p)
 	}
 }
