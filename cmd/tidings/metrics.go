@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"tidings/storage/pebble"
 )
 
 // metrics returns the handler of /metrics: the counters that the parts keep
@@ -55,6 +58,22 @@ func (g gauges) gauge(name, help string, value float64, labels ...string) {
 func (g gauges) counter(name, help string, value uint64, labels ...string) {
 	label, labelled := pair(labels)
 	g.emit(prometheus.CounterValue, name, help, float64(value), label, labelled)
+}
+
+func (g gauges) latency(name, help string, l pebble.Latency) {
+	within := make(map[float64]uint64, len(l.Within))
+	for bound, n := range l.Within {
+		within[bound.Seconds()] = n
+	}
+	g.out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name, help, nil, nil), l.Count, l.Sum.Seconds(), within)
+}
+
+// one is 1 for true.
+func one(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func pair(labels []string) (label, value string) {
@@ -126,12 +145,11 @@ var packetNames = [16]string{
 }
 
 func (c collector) storage(g gauges) {
-	healthy := 0.0
-	if c.s.store.Health() == nil {
-		healthy = 1
-	}
-	g.gauge("tidings_store_writable", "1 while the store takes messages.", healthy)
+	health := c.s.store.Health()
+	g.gauge("tidings_store_writable", "1 while the store takes messages.", one(health == nil))
+	g.gauge("tidings_store_stalled", "1 while writes wait for a disk that does not answer.", one(errors.Is(health, pebble.ErrStalled)))
 	m := c.s.store.Metrics()
+	g.latency("tidings_commit_seconds", "Time until a batch was durable.", m.Commits)
 	for _, v := range []struct {
 		name, help string
 		value      float64

@@ -36,12 +36,19 @@ type parts struct {
 // openParts opens the store and builds what stands on it. Nothing runs before
 // engine.Start.
 func openParts(cfg *config.Config, log *slog.Logger) (*parts, error) {
-	store, err := pebble.Open(cfg.Data, pebble.Options{
-		Cache: int64(cfg.Store.Cache), Reserve: int64(cfg.Store.Reserve), Logger: log,
-	})
+	store, err := pebble.Open(cfg.Data, storeOptions(cfg, log))
 	if err != nil {
 		return nil, err
 	}
+	return newParts(cfg, log, store)
+}
+
+func storeOptions(cfg *config.Config, log *slog.Logger) pebble.Options {
+	return pebble.Options{Cache: int64(cfg.Store.Cache), Reserve: int64(cfg.Store.Reserve), Logger: log}
+}
+
+// newParts builds what stands on the store. It closes the store if it fails.
+func newParts(cfg *config.Config, log *slog.Logger, store *pebble.Store) (*parts, error) {
 	p := &parts{log: log, store: store}
 	if err := p.build(cfg); err != nil {
 		return nil, errors.Join(err, store.Close())

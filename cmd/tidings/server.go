@@ -51,6 +51,11 @@ func newServer(cfg *config.Config, log *slog.Logger) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newServerOn(cfg, p)
+}
+
+// newServerOn is newServer with parts that are there already.
+func newServerOn(cfg *config.Config, p *parts) (*server, error) {
 	s := &server{parts: p, cfg: cfg, failed: make(chan error, 1)}
 	if err := s.open(); err != nil {
 		for _, ln := range []net.Listener{s.mqtt, s.web, s.plain} {

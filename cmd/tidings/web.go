@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
+
+	"tidings/storage"
+	"tidings/storage/pebble"
 )
 
 // Limits of HTTP requests. A WebSocket leaves them behind with its upgrade.
@@ -36,17 +40,28 @@ func (s *server) newHTTP() *http.Server {
 	}
 }
 
-// readyz tells whether this server takes messages.
+// readyz tells whether new clients are well served here. The reason comes in a line
+// of text, without details: those are in the log.
+//
+// A full disk is no reason: this server refuses publishes then, and each client is
+// told why, but everybody still gets what is waiting for him. No other server has
+// that, so sending clients away would help nobody. Alerts are for the metric
+// tidings_store_writable. A disk that stands still is one: who connects would wait.
 func (s *server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if s.draining.Load() {
 		answer(w, http.StatusServiceUnavailable, "shutting down\n")
 		return
 	}
-	if err := s.store.Health(); err != nil {
-		answer(w, http.StatusServiceUnavailable, "the store takes no messages now; the log says why\n")
-		return
+	switch err := s.store.Health(); {
+	case err == nil:
+		answer(w, http.StatusOK, "ok\n")
+	case errors.Is(err, storage.ErrFull):
+		answer(w, http.StatusOK, "ok, but the disk is full: publishes are refused\n")
+	case errors.Is(err, pebble.ErrStalled):
+		answer(w, http.StatusServiceUnavailable, "the disk does not answer: publishes wait\n")
+	default:
+		answer(w, http.StatusServiceUnavailable, "the store takes no more writes; the log says why\n")
 	}
-	answer(w, http.StatusOK, "ok\n")
 }
 
 func answer(w http.ResponseWriter, status int, text string) {
