@@ -232,7 +232,7 @@ func TestSIGTERM(t *testing.T) {
 			t.Errorf("%s: ended with %#02x, want 0x8b", allModes[i].name, code)
 		}
 	}
-	if err := errorsIn(w.LogFile()); err != nil {
+	if err := server.Faults(w.LogFile()); err != nil {
 		t.Error(err)
 	}
 	w.start()

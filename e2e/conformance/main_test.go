@@ -1,12 +1,10 @@
 package conformance_test
 
 import (
-	"bufio"
 	"context"
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -70,33 +68,10 @@ func startShared(ctx context.Context) error {
 
 // endShared stops the server and checks that nothing in all the tests made it fail.
 func endShared() error {
-	s := shared.srv
-	if s == nil || !s.Running() {
+	if shared.srv == nil || shared.err != nil {
 		return shared.err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if code, err := s.Stop(ctx); code != 0 || err != nil {
-		return fmt.Errorf("exit code %d, %w", code, err)
-	}
-	return errorsIn(s.LogFile())
-}
-
-// errorsIn reports the lines of a log that speak of a fault of the server.
-func errorsIn(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var bad []string
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if l := lines.Text(); strings.Contains(l, "level=ERROR") || strings.Contains(l, "panic") || strings.Contains(l, "DATA RACE") {
-			bad = append(bad, l)
-		}
-	}
-	if len(bad) > 0 {
-		return fmt.Errorf("log has errors:\n%s", strings.Join(bad[:min(len(bad), 10)], "\n"))
-	}
-	return nil
+	return shared.srv.End(ctx)
 }

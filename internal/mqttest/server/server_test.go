@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,5 +122,25 @@ func TestMetricSumsLabelSets(t *testing.T) {
 	}
 	if _, err := s.Metric(t.Context(), "c"); err == nil {
 		t.Error("a missing metric is no error")
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for name, tt := range map[string]struct {
+		log   string
+		fault bool
+	}{
+		"nothing":   {"time=1 level=INFO msg=ready\ntime=2 level=WARN msg=\"request failed\"\n", false},
+		"an error":  {"time=1 level=INFO msg=ready\ntime=2 level=ERROR msg=\"append failed\"\n", true},
+		"a race":    {"==================\nWARNING: DATA RACE\n", true},
+		"last line": {"panic: runtime error", true},
+	} {
+		file := filepath.Join(t.TempDir(), "server.log")
+		if err := os.WriteFile(file, []byte(tt.log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Faults(file); (err != nil) != tt.fault {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
