@@ -13,7 +13,7 @@ func (s *Server) poll(tcp *net.TCPConn, plain bool) bool {
 	if s.cfg.Portable {
 		return false
 	}
-	l, err := s.pickLoop()
+	l, err := s.pickLoop(plain)
 	if err != nil {
 		s.log.Error("no epoll loop", "error", err)
 		return false
