@@ -96,7 +96,7 @@ bench-report: ## measure all of docs/performance.md, about an hour (QUICK=1: min
 
 .PHONY: crash
 crash: ## long crash run: kill -9 under load, then check every promise (CRASH_KILLS=200)
-	TIDINGS_CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 4h -v ./e2e/crash
+	TIDINGS_CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 4h -v ./e2e/crash ./e2e/opencrash
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (20s) each
