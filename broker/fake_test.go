@@ -131,7 +131,7 @@ func isOpen(id delivery.Identity, topic string) bool {
 		first, _, _ := strings.Cut(topic, "/")
 		return first != "u" && first != "g"
 	}
-	return strings.HasPrefix(topic, "open/")
+	return strings.HasPrefix(topic, "open/") || strings.HasPrefix(topic, "+/") || topic == "#" // they see open topics
 }
 
 func (e *fakeEngine) Kept(_ context.Context, f func(delivery.KeptSession)) error {

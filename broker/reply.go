@@ -15,9 +15,12 @@ import (
 func (r *reply) send(payload []byte) {
 	c := r.c
 	d := delivery.Delivery{Topic: []byte(r.topic), Payload: payload}
+	me := c.ident.Actor.UserName
+	rid := r.topic[len(topics.AppendAnswer(nil, me, "")):]
 	matched := false
 	for _, sub := range c.sess.Subscriptions() {
-		if topics.Match(sub.Filter, r.topic) {
+		// A filter of open topics selects no answers, whatever it matches.
+		if f, err := topics.ParseFilter(sub.Filter, me); err == nil && f.SelectsAnswer(rid) {
 			matched = true
 			if sub.ID != 0 {
 				d.Filters = append(d.Filters, sub.ID)

@@ -67,6 +67,29 @@ func TestRequestIsAnswered(t *testing.T) {
 	})
 }
 
+// TestAnswerGoesToItsFilterAlone: what is subscribed to on open topics
+// selects no answers.
+func TestAnswerGoesToItsFilterAlone(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		s := serve(t, m, broker.Config{}, newFakeEngine(), &fakeRPC{})
+		c := s.dial("alice", "phone")
+		ask := func(rid string, filters ...string) {
+			t.Helper()
+			if _, err := c.Subscribe(t.Context(), filters...); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.PublishWait(t.Context(), &mqttest.Publish{Topic: "rpc/test.echo", Payload: []byte(`{"rid":"` + rid + `"}`), QoS: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask("1", "#", "+/alice/#")
+		ask("2", "u/alice/rpc/2")
+		if got, err := c.Next(t.Context()); err != nil || string(got.Topic) != "u/alice/rpc/2" {
+			t.Errorf("got %s %v", got.Topic, err)
+		}
+	})
+}
+
 func TestRequestResponse(t *testing.T) {
 	s := serve(t, mode{version: mqttest.V5}, broker.Config{}, newFakeEngine(), &fakeRPC{})
 	c := s.dial("alice", "phone")

@@ -29,7 +29,6 @@ type scope struct {
 
 	groups, groupTyping topicWants // by group name
 	presence            topicWants // by user name; never for all
-	answers             []topics.Filter
 }
 
 // topicWants is a stream of many names: what is wanted of all of them and what
@@ -61,9 +60,6 @@ func newScope(subs []Subscription, parsed []topics.Filter) *scope {
 		sc.receipts = merge(sc.receipts, sub, f.Has(topics.Receipts))
 		sc.sent = merge(sc.sent, sub, f.Has(topics.Sent))
 		sc.typing = merge(sc.typing, sub, f.Has(topics.UserTyping))
-		if f.Has(topics.UserRPC) {
-			sc.answers = append(sc.answers, f)
-		}
 	}
 	sc.groups = wantsByName(subs, parsed, topics.Group, func(f topics.Filter) string { return f.Group })
 	sc.groupTyping = wantsByName(subs, parsed, topics.GroupTyping, func(f topics.Filter) string { return f.Group })

@@ -238,13 +238,6 @@ func (s *Session) Subscriptions() []Subscription {
 	return slices.Clone(s.subs)
 }
 
-// WantsAnswer tells whether the session has subscribed to u/{me}/rpc/{rid}.
-func (s *Session) WantsAnswer(rid string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.scope != nil && slices.ContainsFunc(s.scope.answers, func(f topics.Filter) bool { return f.SelectsAnswer(rid) })
-}
-
 // ensureInbox gives the device its inbox at its first chat subscription. A user's
 // first device gets all since he joined; a later one starts behind what some
 // device of the user has had already, also if that device is gone by now. Cursors are written before the mark, so
