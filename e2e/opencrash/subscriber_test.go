@@ -49,7 +49,8 @@ type seen struct {
 
 // tally is what an application has got.
 type tally struct {
-	pair     *union // of a shared subscription, where what is published again with QoS 1 may come to another; else nil
+	pair     *union // of a shared subscription; else nil
+	loose    bool   // the first copy of what is published again with QoS 1 may have been dropped, or gone to another of the pair
 	taken    map[named]*seen
 	last     map[string]int // by publisher: the highest number
 	distinct atomic.Int64   // messages that neither it nor, of a pair, the other one had
@@ -219,12 +220,10 @@ func (t *tally) add(of named, qos byte, dup bool, conn int) (wrong string) {
 			t.distinct.Add(1)
 		}
 		t.latest.Store(int64(of.n))
-		if last := t.last[of.publisher]; of.n < last && (qos == 2 || t.pair == nil) {
+		if last := t.last[of.publisher]; of.n < last && (qos == 2 || !t.loose) {
 			wrong = fmt.Sprintf("behind %d", last)
 		}
-		if qos == 2 || t.pair == nil {
-			t.last[of.publisher] = max(t.last[of.publisher], of.n)
-		}
+		t.last[of.publisher] = max(t.last[of.publisher], of.n)
 	}
 	if qos == 2 && !first {
 		wrong = fmt.Sprintf("comes again, on connection %d before", a.conn)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -169,11 +170,11 @@ func (w *world) makeClients(seed uint64) {
 		w.subs = append(w.subs, s)
 		switch {
 		case s.c.away:
-			w.absent = s
+			w.absent, s.loose = s, !w.refuses
 		case k.name == "s-paho":
 			w.witness = s
 		case strings.HasPrefix(k.name, "pair-"):
-			s.pair = both
+			s.pair, s.loose = both, true
 			w.pair = append(w.pair, s)
 		}
 	}
@@ -244,10 +245,8 @@ func (s *subscriber) seesAllOf(p *publisher) bool {
 
 // together returns those among which a message for s is divided.
 func (w *world) together(s *subscriber) []*subscriber {
-	for _, m := range w.pair {
-		if m == s {
-			return w.pair
-		}
+	if slices.Contains(w.pair, s) {
+		return w.pair
 	}
 	return []*subscriber{s}
 }
