@@ -85,6 +85,9 @@ func (w *world) judgeOne(p *publisher, m *message, s *subscriber) {
 	times, fresh, most := 0, 0, 0
 	for _, one := range w.together(s) {
 		if a := one.taken[named{p.c.name, m.n}]; a != nil {
+			if a.behind > 0 && m.sends == 1 {
+				w.wrong("%s has %s %d (QoS %d) behind %d", one.c.name, p.c.name, m.n, m.qos, a.behind)
+			}
 			times, fresh, most = times+a.times, fresh+a.fresh, max(most, a.most)
 		}
 	}

@@ -45,12 +45,14 @@ type seen struct {
 	conn  int // connection of the last time
 	here  int // times on that connection
 	most  int // times on one connection
+
+	behind int // number of the later message that came before; zero: none, or it is judged already
 }
 
 // tally is what an application has got.
 type tally struct {
 	pair     *union // of a shared subscription; else nil
-	loose    bool   // the first copy of what is published again with QoS 1 may have been dropped, or gone to another of the pair
+	loose    bool   // the first copy of what is published again may have gone to the other of the pair, or found a full queue
 	taken    map[named]*seen
 	last     map[string]int // by publisher: the highest number
 	distinct atomic.Int64   // messages that neither it nor, of a pair, the other one had
@@ -220,7 +222,11 @@ func (t *tally) add(of named, qos byte, dup bool, conn int) (wrong string) {
 			t.distinct.Add(1)
 		}
 		t.latest.Store(int64(of.n))
-		if last := t.last[of.publisher]; of.n < last && (qos == 2 || !t.loose) {
+		switch last := t.last[of.publisher]; {
+		case of.n >= last:
+		case t.loose && (qos == 1 || t.pair == nil):
+			a.behind = last
+		default:
 			wrong = fmt.Sprintf("behind %d", last)
 		}
 		t.last[of.publisher] = max(t.last[of.publisher], of.n)
