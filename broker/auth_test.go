@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,19 +258,17 @@ func TestBadAuthenticationIsAnsweredAndClosed(t *testing.T) {
 
 // Where nobody has an account there is nothing to prove.
 func TestNoMethodWithoutAccounts(t *testing.T) {
-	var open sync.WaitGroup
-	t.Cleanup(open.Wait) // after the server's shutdown
-	s := serve(t, mode{}, broker.Config{}, newFakeEngine(), nil)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	open.Go(func() {
-		if err := s.broker.ServeOpen(ln); !errors.Is(err, broker.ErrClosed) {
+	var served <-chan error
+	t.Cleanup(func() { // after the server's shutdown
+		if served == nil {
+			return
+		}
+		if err := <-served; !errors.Is(err, broker.ErrClosed) {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	s.addr = ln.Addr().String()
+	s := serve(t, mode{}, broker.Config{}, newFakeEngine(), nil)
+	s.addr, served = listen(t, s.broker.ServeOpen)
 	c := s.raw()
 	c.send(withMethod(mqttest.Options{}, "ECHO", "alice"), 0)
 	if got := c.rest(); got != "2003008c00" {

@@ -81,12 +81,7 @@ func serveRealWith(t *testing.T, m mode, open delivery.OpenTopics, users ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- b.ServeTCP(ln) }()
+	addr, served := listen(t, b.ServeTCP)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
 		defer cancel()
@@ -98,7 +93,7 @@ func serveRealWith(t *testing.T, m mode, open delivery.OpenTopics, users ...stri
 			t.Errorf("shutdown of the engine: %v", err)
 		}
 	})
-	return &server{t, m, nil, b, ln.Addr().String()}
+	return &server{t, m, nil, b, addr}
 }
 
 type envelope struct {

@@ -103,13 +103,8 @@ func TestShutdownTellsClientsAndClosesSessions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		served := make(chan error, 1)
-		go func() { served <- b.ServeTCP(ln) }()
-		s := &server{t, m, e, b, ln.Addr().String()}
+		addr, served := listen(t, b.ServeTCP)
+		s := &server{t, m, e, b, addr}
 		var clients []*mqttest.Client
 		for _, name := range []string{"alice", "bob", "carol"} {
 			clients = append(clients, s.dial(name, "phone"))
@@ -131,7 +126,8 @@ func TestShutdownTellsClientsAndClosesSessions(t *testing.T) {
 		if len(e.closed) != 3 || e.closed[0].Reason != "shutdown" {
 			t.Errorf("closed %+v", e.closed)
 		}
-		if err := b.ServeTCP(ln); !errors.Is(err, broker.ErrClosed) {
+		_, again := listen(t, b.ServeTCP)
+		if err := <-again; !errors.Is(err, broker.ErrClosed) {
 			t.Error(err)
 		}
 	})
@@ -156,13 +152,8 @@ func TestAcceptErrorsDoNotEndTheListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- b.ServeTCP(&flaky{ln, 3}) }()
-	s := &server{t, mode{version: mqttest.V5}, nil, b, ln.Addr().String()}
+	addr, served := listen(t, func(ln net.Listener) error { return b.ServeTCP(&flaky{ln, 3}) })
+	s := &server{t, mode{version: mqttest.V5}, nil, b, addr}
 	s.dial("alice", "phone").Disconnect()
 	if n := b.Stats().AcceptErrors; n != 3 {
 		t.Errorf("%d accept errors", n)

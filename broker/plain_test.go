@@ -1,9 +1,7 @@
 package broker_test
 
 import (
-	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -15,29 +13,7 @@ import (
 // servePlain starts a server whose address takes anybody.
 func servePlain(t *testing.T, m mode, cfg broker.Config) *server {
 	t.Helper()
-	m.cfg(&cfg)
-	e := newFakeEngine()
-	b, err := broker.NewForTest(cfg, e, &fakeRPC{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- b.ServeOpen(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
-		defer cancel()
-		if err := b.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		if err := <-served; !errors.Is(err, broker.ErrClosed) {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	return &server{t, m, e, b, ln.Addr().String()}
+	return serveBy(t, (*broker.Server).ServeOpen, m, cfg, newFakeEngine(), &fakeRPC{})
 }
 
 // Shows MQTT3-3.1.3-5, MQTT3-3.1.3-6, MQTT3-3.1.3-7, MQTT5-3.1.3-5.

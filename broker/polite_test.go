@@ -69,14 +69,11 @@ func TestTLSHandshakeHasADeadline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- b.ServeTCP(tls.NewListener(ln, &tls.Config{Certificates: web.TLS.Certificates})) }()
+	addr, served := listen(t, func(ln net.Listener) error {
+		return b.ServeTCP(tls.NewListener(ln, &tls.Config{Certificates: web.TLS.Certificates}))
+	})
 	for _, begin := range []string{"", "\x16\x03\x01\x02\x00\x01"} { // the start of a ClientHello
-		nc, err := net.Dial("tcp", ln.Addr().String())
+		nc, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,14 +100,11 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- b.ServeTCP(tls.NewListener(ln, &tls.Config{Certificates: web.TLS.Certificates})) }()
+	addr, served := listen(t, func(ln net.Listener) error {
+		return b.ServeTCP(tls.NewListener(ln, &tls.Config{Certificates: web.TLS.Certificates}))
+	})
 	for _, version := range []byte{mqttest.V311, mqttest.V5} {
-		nc, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		nc, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package broker_test
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
@@ -20,13 +19,8 @@ func TestShutdownSendsClientsToAnotherServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		served := make(chan error, 1)
-		go func() { served <- b.ServeTCP(ln) }()
-		s := &server{t, m, nil, b, ln.Addr().String()}
+		addr, served := listen(t, b.ServeTCP)
+		s := &server{t, m, nil, b, addr}
 		told := s.dial("alice", "phone")
 		narrow := s.dial("alice", "tablet", func(o *mqttest.Options) { o.MaxPacketSize = 30 })
 		stays := s.raw() // does not close, and so keeps the server from going on

@@ -48,6 +48,12 @@ type server struct {
 // serve starts a server on loopback, which is shut down with the test.
 func serve(t *testing.T, m mode, cfg broker.Config, e *fakeEngine, r broker.RPC) *server {
 	t.Helper()
+	return serveBy(t, (*broker.Server).ServeTCP, m, cfg, e, r)
+}
+
+// serveBy is serve with the kind of listener that it has.
+func serveBy(t *testing.T, by func(*broker.Server, net.Listener) error, m mode, cfg broker.Config, e *fakeEngine, r broker.RPC) *server {
+	t.Helper()
 	if m.cfg != nil {
 		m.cfg(&cfg)
 	}
@@ -55,12 +61,7 @@ func serve(t *testing.T, m mode, cfg broker.Config, e *fakeEngine, r broker.RPC)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- b.ServeTCP(ln) }()
+	addr, served := listen(t, func(ln net.Listener) error { return by(b, ln) })
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 		defer cancel()
@@ -74,7 +75,20 @@ func serve(t *testing.T, m mode, cfg broker.Config, e *fakeEngine, r broker.RPC)
 			t.Errorf("%d connections left", n)
 		}
 	})
-	return &server{t, m, e, b, ln.Addr().String()}
+	return &server{t, m, e, b, addr}
+}
+
+// listen has a loopback address served in the background, and returns it and, once
+// that has ended, the error.
+func listen(t *testing.T, serve func(net.Listener) error) (addr string, served <-chan error) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ln) }()
+	return ln.Addr().String(), ended
 }
 
 // dial connects a device of a user, whose password is his name.
