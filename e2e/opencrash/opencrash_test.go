@@ -31,6 +31,9 @@ func TestOpenCrash(t *testing.T) {
 	w.judge()
 	pair.judge()
 	w.judgeRetained()
+	if err := w.srv.End(t.Context()); err != nil {
+		t.Errorf("the server: %v", err)
+	}
 	if n := w.faults.Load(); n > 0 {
 		t.Errorf("%d violations in all", n)
 	}
