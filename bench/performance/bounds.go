@@ -138,7 +138,7 @@ func (d *data) overSentence() string {
 	if !ok || !known || !alsoKnown {
 		return ""
 	}
-	return fmt.Sprintf("Up to %s/s were sustained on two sides of the same cores. Offered %s/s, clients had their maximum of publishes in flight "+
-		"and could not send %s messages: that, and TCP, is the backpressure. The light users are a process of their own and compete "+
-		"with server and load for the CPU.", number(rate), number(offered), number(skipped))
+	return fmt.Sprintf("%s/s were sustained, with the load on the same cores. When %s/s were offered, clients could not send %s messages, "+
+		"having %d in flight already: that, and TCP, is the backpressure. The light users are a process of their own and compete "+
+		"with server and load for the CPU.", number(rate), number(offered), number(skipped), maxInFlight)
 }

@@ -27,7 +27,7 @@ type data struct {
 type stepData struct {
 	step
 	Results  []*scenario.Result `json:"results"`
-	Profile  []profile.Share    `json:"profile,omitempty"` // of tidings' CPU time in the measured phase
+	Profile  *profile.Profile   `json:"profile,omitempty"` // of tidings' CPU time in the measured phase
 	Failures []string           `json:"failures,omitempty"`
 }
 

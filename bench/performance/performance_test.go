@@ -47,7 +47,7 @@ func sample() *data {
 			{
 				step:    step{Name: "chat", Targets: all, Rounds: 3},
 				Results: []*scenario.Result{chat("tidings", 100_000, 8), chat("mosquitto", 60_000, 12), chat("mochi", 30_000, 20), chat("tidings", 120_000, 8), chat("tidings", 1, 9)},
-				Profile: []profile.Share{{Work: "sockets", Percent: 60}, {Work: "other", Percent: 1}},
+				Profile: &profile.Profile{Sampled: 4000, Shares: []profile.Share{{Work: "sockets", Percent: 60}, {Work: "other", Percent: 1}}},
 			},
 			{step: step{Name: "paced"}, Results: []*scenario.Result{paced("tidings", 0.5, 4), paced("mochi", 0.1, 2)}, Failures: []string{"round 2 on mochi: refused"}},
 			{step: step{Name: "crash"}, Results: []*scenario.Result{ran("tidings", map[string]float64{
@@ -132,8 +132,8 @@ func TestDocument(t *testing.T) {
 		"crash: lost 1",
 		"paced, round 2 on mochi: refused",
 		"the machine was idle for 4 % of the time: the CPU bounds it",
-		"The server's CPU time went to sockets 60 %.",
-		"From 10 to 1,000, 1:1 changes by a factor of 2.00.",
+		"Of the server's CPU time, sockets took 60 %.",
+		"From 10 to 1,000 the first column changes by a factor of 2.00.",
 		"20,000 were asked for",
 	} {
 		if !strings.Contains(text, want) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -25,6 +26,7 @@ var (
 // sizes are what a quick run makes smaller.
 type sizes struct {
 	phase, growthPhase, warmup   time.Duration
+	flatWarmup                   time.Duration // for buffers and caches to reach the size that they keep
 	idle, reconnect, flat        int
 	offline, drain, waiting      int
 	kills, drainDevices          int
@@ -33,7 +35,7 @@ type sizes struct {
 
 var (
 	fullSizes = sizes{
-		phase: 10 * time.Second, growthPhase: 5 * time.Second, warmup: 2 * time.Second,
+		phase: 10 * time.Second, growthPhase: 5 * time.Second, warmup: 2 * time.Second, flatWarmup: 2 * time.Minute,
 		idle: 5000, reconnect: 5000, flat: 20_000,
 		offline: 200_000, drain: 50_000, waiting: 1_000_000, kills: 20, drainDevices: 500,
 		users:  []int{10, 100, 1000},
@@ -42,7 +44,7 @@ var (
 		stored: []int{1000, 10_000, 100_000, 1_000_000},
 	}
 	quickSizes = sizes{
-		phase: time.Second, growthPhase: 500 * time.Millisecond, warmup: 300 * time.Millisecond,
+		phase: time.Second, growthPhase: 500 * time.Millisecond, warmup: 300 * time.Millisecond, flatWarmup: time.Second,
 		idle: 500, reconnect: 500, flat: 500,
 		offline: 20_000, drain: 5000, waiting: 50_000, kills: 2, drainDevices: 50,
 		users:  []int{10, 100},
@@ -63,10 +65,9 @@ func plan(o *options) []step {
 		s, rounds, latencyRounds, flat = quickSizes, 1, 1, 3*time.Second
 	}
 	cfg := func(c scenario.Config) scenario.Config {
-		c.Size, c.Warmup = 256, s.warmup
-		if c.Duration == 0 {
-			c.Duration = s.phase
-		}
+		c.Size = 256
+		c.Warmup = cmp.Or(c.Warmup, s.warmup)
+		c.Duration = cmp.Or(c.Duration, s.phase)
 		return c
 	}
 	steps := []step{
@@ -102,7 +103,7 @@ func plan(o *options) []step {
 	if o.tenMillion {
 		steps = append(steps, storedStep(tenMillion, 1, growing))
 	}
-	return append(steps, step{"flat", "flat", ours, 1, cfg(scenario.Config{Users: s.flat, Rate: 2000, Duration: flat}), false})
+	return append(steps, step{"flat", "flat", ours, 1, cfg(scenario.Config{Users: s.flat, Rate: 2000, Warmup: s.flatWarmup, Duration: flat}), false})
 }
 
 func storedStep(n, rounds int, cfg func(scenario.Config) scenario.Config) step {

@@ -218,7 +218,7 @@ func (d *data) overMemory() finding {
 	if !ok {
 		return f
 	}
-	f.measured = fmt.Sprintf("at most %s; last third against first %+.0f %%", s.spread("tidings", "overload.rss_max", "MiB"), v)
+	f.measured = fmt.Sprintf("at most %s; %+.0f %% between the middle and the end of the phase", s.spread("tidings", "overload.rss_max", "MiB"), v)
 	f.mustMet, f.targetMet = keeps(v <= grows), none
 	return f
 }

@@ -66,19 +66,25 @@ func (s *stepData) busy(phase, rate string) (cores, server float64, ok bool) {
 	return (perServer + perLoad) * perSecond / 1e6, perServer * perSecond / 1e6, a && b && c
 }
 
+// enoughSampled is how much CPU time a profile must hold to say something, in milliseconds: 30 samples.
+const enoughSampled = 300
+
 // shares writes the largest shares of a profile.
 func (s *stepData) shares() string {
+	if s.Profile == nil || s.Profile.Sampled < enoughSampled {
+		return ""
+	}
 	var parts []string
-	for _, p := range s.Profile {
+	for _, p := range s.Profile.Shares {
 		if p.Percent < 3 || len(parts) == 6 {
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%s %.0f %%", p.Work, p.Percent))
+		parts = append(parts, fmt.Sprintf("%s took %.0f %%", p.Work, p.Percent))
 	}
 	if len(parts) == 0 {
 		return ""
 	}
-	return " The server's CPU time went to " + strings.Join(parts, ", ") + "."
+	return " Of the server's CPU time, " + strings.Join(parts, ", ") + "."
 }
 
 // gib writes a number of bytes.

@@ -14,6 +14,12 @@ import (
 	"strings"
 )
 
+// Profile is what a server's CPU time went to.
+type Profile struct {
+	Sampled float64 `json:"sampled_ms"` // CPU time in the profile, in milliseconds
+	Shares  []Share `json:"shares"`     // the largest first
+}
+
 // Share is what one kind of work took.
 type Share struct {
 	Work    string  `json:"work"`
@@ -45,8 +51,8 @@ var kinds = []kind{
 	{"tidings: carrier", []string{"tidings/broker."}},
 }
 
-// Of reads the CPU profile of a binary by `go tool pprof` and returns the shares, the largest first.
-func Of(ctx context.Context, binary, profile string) ([]Share, error) {
+// Of reads the CPU profile of a binary by `go tool pprof`.
+func Of(ctx context.Context, binary, profile string) (*Profile, error) {
 	cmd := exec.CommandContext(ctx, "go", "tool", "pprof", "-unit=ms", "-traces", binary, profile)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -59,7 +65,7 @@ func Of(ctx context.Context, binary, profile string) ([]Share, error) {
 
 // shares sorts the traces that pprof prints: blocks between lines of dashes, in each the time before the innermost function
 // and then the functions that called it.
-func shares(traces []byte) ([]Share, error) {
+func shares(traces []byte) (*Profile, error) {
 	sums := map[string]float64{}
 	total := 0.0
 	var stack []string
@@ -103,7 +109,7 @@ func shares(traces []byte) ([]Share, error) {
 		all = append(all, Share{work, 100 * sum / total})
 	}
 	slices.SortFunc(all, func(a, b Share) int { return cmp.Or(cmp.Compare(b.Percent, a.Percent), cmp.Compare(a.Work, b.Work)) })
-	return all, lines.Err()
+	return &Profile{total, all}, lines.Err()
 }
 
 // workOf names the kind of work of a stack.

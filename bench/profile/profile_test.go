@@ -38,14 +38,14 @@ func TestShares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Share{
+	want := &Profile{100, []Share{
 		{"sockets", 50}, {"store: write-ahead log and its sync", 20}, {"tidings: engine", 20}, {"garbage collection", 10}, {"other", 0},
-	}
+	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("shares (-want +got):\n%s", diff)
 	}
 	var sum float64
-	for _, s := range got {
+	for _, s := range got.Shares {
 		sum += s.Percent
 	}
 	if math.Abs(sum-100) > 1e-9 {

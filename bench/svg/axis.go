@@ -64,7 +64,14 @@ func (a *axis) decades(low, high float64) {
 		}
 		a.ticks = append(a.ticks, 2*math.Pow(10, n), 5*math.Pow(10, n))
 	}
-	a.low, a.high = first, last
+	// What lies beyond the ticks around the values is empty.
+	for len(a.ticks) > 2 && a.ticks[1] <= low*(1+1e-9) {
+		a.ticks = a.ticks[1:]
+	}
+	for len(a.ticks) > 2 && a.ticks[len(a.ticks)-2] >= high*(1-1e-9) {
+		a.ticks = a.ticks[:len(a.ticks)-1]
+	}
+	a.low, a.high = math.Log10(a.ticks[0]), math.Log10(a.ticks[len(a.ticks)-1])
 }
 
 // at is the place of a value.
