@@ -256,28 +256,3 @@ func (w *puller) resendOpen(ctx context.Context, s *Session, tag uint16, sl slot
 		return false, nil
 	}
 }
-
-// queueTail returns where a device is in its queue.
-func (e *Engine) queueTail(ctx context.Context, s *Session) (storage.Tail, error) {
-	t := storage.Tail{Chat: chat.QueueChat(s.device())}
-	infos, err := e.store.Chats(ctx, []chat.ID{t.Chat})
-	if err != nil {
-		return t, err
-	}
-	cursors, err := e.store.Cursors(ctx, t.Chat, s.user(), []chat.DeviceID{s.device()})
-	if err != nil {
-		return t, err
-	}
-	t.Head, t.Cursor = infos[0].Head, cursors[0]
-	switch start := s.open.start.Load(); { // looked at behind the head: it is set before anything is appended
-	case start > 0:
-		t.Cursor = max(t.Cursor, start-1)
-	case s.open.fresh:
-		t.Cursor = t.Head // all of it is of a session before
-	}
-	if limit := uint64(e.open.cfg.Queue); !e.open.cfg.Refuse && t.Head > limit { // the rest has been given up, maybe before a restart
-		raise(&s.open.dropped, t.Head-limit)
-		t.Cursor = max(t.Cursor, t.Head-limit)
-	}
-	return t, nil
-}

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 
-	"tidings/chat"
 	"tidings/storage"
 	"tidings/topics"
 )
@@ -110,26 +109,6 @@ func (c *committer) resolveQueues(ctx context.Context, b *batch, todo []int32) e
 	return nil
 }
 
-func (c *committer) readQueue(ctx context.Context, sub *subscriber) error {
-	id := sub.queue()
-	infos, err := c.e.store.Chats(ctx, []chat.ID{id})
-	if err != nil {
-		return err
-	}
-	cursors, err := c.e.store.Cursors(ctx, id, sub.id.Actor.User, []chat.DeviceID{sub.id.Actor.Device})
-	if err != nil {
-		return err
-	}
-	sub.head, sub.known = infos[0].Head, true
-	raise(&sub.acked, cursors[0])
-	if sub.fresh && sub.start.CompareAndSwap(0, sub.head+1) {
-		raise(&sub.acked, sub.head)
-		raise(&sub.passed, sub.head)
-	}
-	raise(&sub.passed, cursors[0])
-	return nil
-}
-
 // prepareOpen adds the entries of an item to the storage batch: one for each queue
 // that it goes to.
 func (c *committer) prepareOpen(b *batch, i int32) {
@@ -190,29 +169,6 @@ func (it *item) expires() int64 {
 // its manner, Body that of the open message.
 const typeOpen = "open"
 
-// overfull tells whether a queue that the item goes to has no room.
-func (c *committer) overfull(it *item) bool {
-	if it.open.to != nil { // bounded by who sends them
-		return false
-	}
-	for i := range it.open.targets {
-		t := &it.open.targets[i]
-		if t.stored() && t.sub.head+c.added(t.sub)-min(t.sub.head, t.sub.passed.Load()) >= uint64(c.e.open.cfg.Queue) {
-			c.e.stats.QueueRefused.Add(1)
-			return true
-		}
-	}
-	return false
-}
-
-// added returns how many entries the present append has for a queue.
-func (c *committer) added(sub *subscriber) uint64 {
-	if sub.round != c.e.open.round {
-		sub.round, sub.added = c.e.open.round, 0
-	}
-	return sub.added
-}
-
 // settleBeside takes the result of an entry that is not of a chat, and tells whether
 // it has to be appended again.
 func (c *committer) settleBeside(it *item, t *target, e *storage.Entry) (again bool) {
@@ -238,28 +194,6 @@ func (c *committer) unknown(it *item) {
 			it.open.targets[i].sub.known = false
 		}
 	}
-}
-
-// settleOpen takes the result of one entry over into its target, and tells whether
-// it has to be appended again.
-func (c *committer) settleOpen(t *target, r *storage.Result) (again bool) {
-	if r.Outcome != storage.Stored {
-		t.sub.known = false
-		return true
-	}
-	t.seq = r.Seq
-	t.sub.head = max(t.sub.head, r.Seq)
-	c.e.stats.Queued.Add(1)
-	if limit := uint64(c.e.open.cfg.Queue); !c.e.open.cfg.Refuse && r.Seq > limit {
-		if over := r.Seq - limit; over > max(t.sub.passed.Load(), t.sub.dropped.Load()) {
-			c.e.stats.QueueDropped.Add(1)
-			raise(&t.sub.dropped, over)
-			if over >= t.sub.trimmed.Load()+trimStep {
-				c.e.flusher.trimLater(t.sub)
-			}
-		}
-	}
-	return false
 }
 
 // finishOpen notes what has become of the items for open topics.

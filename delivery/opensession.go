@@ -122,11 +122,10 @@ func (o *openTopics) clear(ctx context.Context, sub *subscriber) error {
 	if sub == nil || !sub.durable || !sub.fresh || sub.cleared.Load() {
 		return nil
 	}
-	infos, err := o.e.store.Chats(ctx, []chat.ID{sub.queue()})
+	left, _, err := o.e.queueEnds(ctx, &sub.id)
 	if err != nil {
 		return err
 	}
-	left := infos[0].Head
 	if start := sub.start.Load(); start > 0 { // what came since is not of the earlier one
 		left = min(left, start-1)
 	}
