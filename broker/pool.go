@@ -4,7 +4,7 @@ import "sync"
 
 // pool runs functions that may block, a bounded number at once, in the order in
 // which they came. Its queue is bounded by its callers: a connection has one job,
-// a device a few calls.
+// a device a few calls, and only so many wills wait for their delay.
 type pool struct {
 	srv *Server
 	max int

@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -317,7 +318,7 @@ func TestTooLargeComesCutOrNotAtAll(t *testing.T) {
 		alice := w.online("alice", "phone")
 		limited := func(n int) option { return func(_ *delivery.OpenOptions, d *device) { d.largest = n } }
 		bob := w.online("bob", "phone", limited(400))
-		alice.send("u/bob", string(make600()))
+		alice.send("u/bob", strings.Repeat("a", 600))
 		rest()
 		env := bob.messages()
 		if len(env) != 1 || !env[0].Cut || env[0].Body != nil {
@@ -337,14 +338,6 @@ func TestTooLargeComesCutOrNotAtAll(t *testing.T) {
 			t.Errorf("cut %d, too large %d", s.Cut.Load(), s.TooLarge.Load())
 		}
 	})
-}
-
-func make600() []byte {
-	b := make([]byte, 600)
-	for i := range b {
-		b[i] = 'a'
-	}
-	return b
 }
 
 func TestDirectMessagePassesAGroupsBacklog(t *testing.T) {

@@ -520,15 +520,15 @@ func (m *model) finish() {
 			return have >= missing
 		})
 	}
-	m.world.restart2(m)
+	m.nothingComesAgain()
 	m.logs()
 }
 
-// restart2 closes everybody and sees that nothing comes again afterwards.
-func (w *world) restart2(m *model) {
+// nothingComesAgain restarts the engine, and sees that everybody has had everything.
+func (m *model) nothingComesAgain() {
 	m.restart(nil)
 	for _, d := range m.devices {
-		now := w.connect(d.user, d.name)
+		now := m.world.connect(d.user, d.name)
 		d.d, d.taken, d.byTag, d.latest = now, 0, map[uint16][2]any{}, map[chat.ID]uint64{}
 		now.settle()
 	}

@@ -27,7 +27,7 @@ type OpenTopics struct {
 	Queue         int          // messages that may wait for one session; 0: 10,000
 	Refuse        bool         // a publish for a full queue is refused; else the oldest message is dropped
 	Retained      int          // retained messages in all; 0: 100,000
-	RetainedBytes int          // of topic names and payloads; 0: 64 MiB
+	RetainedBytes int          // of topic names, properties and payloads; 0: 64 MiB
 }
 
 func (c OpenTopics) withDefaults() OpenTopics {
