@@ -39,6 +39,11 @@ func (w *puller) load(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
+	if t.Head > t.Cursor {
+		if err := s.beginFeeding(ctx); err != nil {
+			return err
+		}
+	}
 	return w.line(ctx, s, []storage.Tail{t})
 }
 

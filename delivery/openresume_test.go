@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"tidings/chat"
@@ -132,4 +133,22 @@ func TestOpenFreedIdentifiersStayFreeOverACrash(t *testing.T) {
 	alice.publish(openPublish("open/n", "second", 2))
 	again := w.connect("bob", "phone")
 	again.wait("both", func() bool { return len(again.got) == 2 })
+}
+
+// Before a device gets what waited for it, it is durable that it is here: after a
+// crash that comes again with DUP.
+func TestOpenSessionIsDurableBeforeItIsFed(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	bob, alice := w.connect("bob", "phone"), w.connect("alice", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+	bob.close(true)
+	alice.publish(openPublish("open/n", "waiting", 1))
+	var saved atomic.Int64
+	w.gate.on("SaveSession", func() error { saved.Add(1); return nil })
+	bob = w.connect("bob", "phone")
+	bob.wait("the message", func() bool { return len(bob.got) == 1 })
+	if n := saved.Load(); n != 1 {
+		t.Errorf("%d times saved", n)
+	}
+	bob.acks.Wait()
 }

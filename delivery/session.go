@@ -77,6 +77,7 @@ type Session struct {
 	stored  bool // the present subscriptions are stored
 	started bool
 	ended   bool
+	feeding bool // that it is open is durable: see beginFeeding
 
 	loading  bool               // heads are being read: live entries are only noted
 	load     bool               // a puller has to read the heads

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -281,6 +282,29 @@ func (s *Session) keepHeld(ctx context.Context, held []sentRow, changed bool) er
 	st := s.snapshotLocked(true)
 	s.mu.Unlock()
 	return s.keepInTurn(ctx, st, false, false)
+}
+
+// beginFeeding makes durable that the session is open, in front of the first entry
+// that was in its queue before: else a crash could leave a session that was closed
+// in order, and the entry would come again without DUP, as if it were new to the
+// device. Entries that come later are appended behind the opening, and with it
+// durable. A full store does not hold up what is waiting.
+func (s *Session) beginFeeding(ctx context.Context) error {
+	s.mu.Lock()
+	begun := s.feeding
+	s.feeding = true
+	st := s.snapshotLocked(true)
+	s.mu.Unlock()
+	if begun {
+		return nil
+	}
+	if err := s.keep(ctx, st, false, true); err != nil && !errors.Is(err, storage.ErrFull) {
+		s.mu.Lock()
+		s.feeding = false
+		s.mu.Unlock()
+		return err
+	}
+	return nil
 }
 
 func (s *Session) keepInTurn(ctx context.Context, st state, closed, durable bool) error {
