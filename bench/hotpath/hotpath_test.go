@@ -26,8 +26,11 @@ const share = 15 * time.Millisecond
 
 func TestHotPathsCostNoMoreThanTheyDid(t *testing.T) {
 	paths := []path{
-		{"draft", parseDrafts}, {"envelope", appendEnvelopes(t)}, {"topic", parseTopics},
-		{"frame", newFrames(t).publish}, {"direct message", newEngine(t).message},
+		{"draft", parseDrafts},
+		{"envelope", appendEnvelopes(t)},
+		{"topic", parseTopics},
+		{"frame", newFrames(t).publish},
+		{"direct message", newEngine(t).message},
 	}
 	ratios := measure(paths)
 	if *update {

@@ -67,7 +67,8 @@ func (d *data) pictures() []picture {
 	add("overload", svg.Chart{
 		Title: "Taken and delivered by offered rate", X: "offered messages/s", Y: "messages/s",
 		Lines: []svg.Line{
-			{Name: "taken", Points: over.series("offered_taken")}, {Name: "delivered", Points: over.series("offered_delivered")},
+			{Name: "taken", Points: over.series("offered_taken")},
+			{Name: "delivered", Points: over.series("offered_delivered")},
 			{Name: "as offered", Points: diagonal(over.series("offered_taken")), Dashed: true},
 		},
 	})

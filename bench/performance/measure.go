@@ -63,6 +63,7 @@ func (d *data) runStep(ctx context.Context, s step) *stepData {
 				done.fail(round, name, ctx.Err())
 				return done
 			}
+			d.rest(ctx)
 			r, err := target.Use(ctx, name, target.Options{}, func(t target.Target) (*scenario.Result, error) {
 				return scenario.Run(ctx, t, s.Mode, s.Config, func(string, ...any) {})
 			})
@@ -74,6 +75,17 @@ func (d *data) runStep(ctx context.Context, s step) *stepData {
 		}
 	}
 	return done
+}
+
+// rest lets the disk finish what the run before has left to it.
+func (d *data) rest(ctx context.Context) {
+	if d.Quick {
+		return
+	}
+	select {
+	case <-time.After(500 * time.Millisecond):
+	case <-ctx.Done():
+	}
 }
 
 func (s *stepData) fail(round int, name string, err error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/xml"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ func sample() *data {
 		return ran(target, map[string]float64{"paced.receive_p50": p50, "paced.receive_p99": p99, "paced.puback_p99": p99 + 1})
 	}
 	flat := ran("tidings", map[string]float64{
-		"connections": 500, "rss_growth": 1, "heap_inuse_growth": -3, "goroutines_growth": 0, "files_growth": 0,
+		"connections": 500, "rss_growth": 1, "heap_least_growth": -3, "goroutines_growth": 0, "files_growth": 0,
 	})
 	flat.Series = []scenario.Series{{Name: "rss", Points: [][2]float64{{0, 100}, {1, 101}}}}
 	return &data{
@@ -165,7 +166,7 @@ func checkPictures(t *testing.T, text, dir string) {
 		for err == nil {
 			_, err = dec.Token()
 		}
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Errorf("%s: %v", l[1], err)
 		}
 		f.Close()

@@ -184,13 +184,13 @@ func (d *data) flat() finding {
 	f := missing("growth over the flat load, last third against first", "none", "–")
 	var parts []string
 	worst := 0.0
-	for _, name := range []string{"rss", "heap_inuse", "goroutines", "files"} {
+	for _, name := range []string{"rss", "heap_least", "goroutines", "files"} {
 		v, ok := s.median("tidings", name+"_growth")
 		if !ok {
 			return f
 		}
 		worst = max(worst, v)
-		parts = append(parts, fmt.Sprintf("%s %+.1f %%", strings.ReplaceAll(name, "_inuse", " in use"), v))
+		parts = append(parts, fmt.Sprintf("%s %+.1f %%", strings.ReplaceAll(name, "heap_least", "live heap"), v))
 	}
 	n, _ := s.median("tidings", "connections")
 	f.measured = fmt.Sprintf("%s connections, %v: %s", number(n), s.Config.Duration, strings.Join(parts, ", "))

@@ -12,10 +12,10 @@ import (
 // number writes a figure for a reader, with commas between thousands.
 func number(v float64) string {
 	s := report.Number(v)
-	whole, rest, found := strings.Cut(s, ".")
+	whole, rest, _ := strings.Cut(s, ".")
 	sign := ""
-	if whole, found = strings.CutPrefix(whole, "-"); found {
-		sign = "-"
+	if positive, found := strings.CutPrefix(whole, "-"); found {
+		sign, whole = "-", positive
 	}
 	for i := len(whole) - 3; i > 0; i -= 3 {
 		whole = whole[:i] + "," + whole[i:]

@@ -64,7 +64,8 @@ func runIdle(ctx context.Context, b *bench) error {
 	b.add("per_connection", "KiB", (after-before)/1024/n)
 	if all, ok := b.metrics(ctx); ok {
 		for _, of := range []struct{ name, metric string }{
-			{"heap_per_connection", "go_memstats_heap_inuse_bytes"}, {"stack_per_connection", "go_memstats_stack_inuse_bytes"},
+			{"heap_per_connection", "go_memstats_heap_inuse_bytes"},
+			{"stack_per_connection", "go_memstats_stack_inuse_bytes"},
 			{"goroutines_per_connection", "go_goroutines"},
 		} {
 			grown := all[of.metric] - start[of.metric]

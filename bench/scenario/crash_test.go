@@ -91,7 +91,7 @@ func TestSamplerReportsGrowth(t *testing.T) {
 	}
 }
 
-func TestOfferCountsWhatDoesNotFit(t *testing.T) {
+func TestFullRingKeepsTheNextIdentifier(t *testing.T) {
 	f := deliveries()
 	m := f.members[0]
 	m.topics, m.body, m.sentAt = []string{"u/b"}, newBody(200), make([]int64, ring)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -142,12 +143,19 @@ func (s *sampler) report(b *bench) {
 		for i, p := range of.Points {
 			values[i] = p[1]
 		}
-		first, last := stats.Thirds(values)
-		b.add(of.Name+"_first_third", of.Unit, first)
-		b.add(of.Name+"_last_third", of.Unit, last)
-		if first > 0 {
-			b.add(of.Name+"_growth", "%", (last/first-1)*100)
+		b.addGrowth(of.Name, of.Unit, values, stats.Mean)
+		if of.Name == "heap" { // what it falls to after a collection is what lives
+			b.addGrowth("heap_least", of.Unit, values, slices.Min)
 		}
+	}
+}
+
+func (b *bench) addGrowth(name, unit string, values []float64, reduce func([]float64) float64) {
+	first, last := stats.Thirds(values, reduce)
+	b.add(name+"_first_third", unit, first)
+	b.add(name+"_last_third", unit, last)
+	if first > 0 {
+		b.add(name+"_growth", "%", (last/first-1)*100)
 	}
 }
 

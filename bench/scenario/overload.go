@@ -128,7 +128,8 @@ func (f *fleet) overload(ctx context.Context, light *lightUsers, calm LightFound
 	}
 	peak := 0.0
 	curve := [3]Series{
-		{Name: "offered_taken", Unit: "/s", Over: "offered /s"}, {Name: "offered_delivered", Unit: "/s", Over: "offered /s"},
+		{Name: "offered_taken", Unit: "/s", Over: "offered /s"},
+		{Name: "offered_delivered", Unit: "/s", Over: "offered /s"},
 		{Name: "offered_p99", Unit: "ms", Over: "offered /s"},
 	}
 	for _, st := range append(steps, over) {
@@ -166,7 +167,7 @@ func (b *bench) addRSS(s *sampler) {
 			highest = max(highest, p[1])
 		}
 		// It takes a while until everybody has as much in flight as he may; what counts is whether it grows on after that.
-		first, last := stats.Thirds(values[len(values)/3:])
+		first, last := stats.Thirds(values[len(values)/3:], stats.Mean)
 		b.add("overload.rss_max", "MiB", highest)
 		b.add("overload.rss_growth", "%", (last/first-1)*100)
 		of.Name = "overload_rss"

@@ -26,12 +26,12 @@ func Mean(values []float64) float64 {
 	return sum / float64(max(1, len(values)))
 }
 
-// Thirds are the means of the first and the last third of values in the order of time, which tell growth better than two
-// single readings. Fewer than three values give their first and last one.
-func Thirds(values []float64) (first, last float64) {
+// Thirds reduces the first and the last third of values in the order of time to one value each, such as their Mean, which
+// tells growth better than two single readings. Fewer than three values give their first and last one, none give zeros.
+func Thirds(values []float64, reduce func([]float64) float64) (first, last float64) {
 	if len(values) == 0 {
 		return 0, 0
 	}
 	n := max(1, len(values)/3)
-	return Mean(values[:n]), Mean(values[len(values)-n:])
+	return reduce(values[:n]), reduce(values[len(values)-n:])
 }

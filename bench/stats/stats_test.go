@@ -39,7 +39,7 @@ func TestThirds(t *testing.T) {
 		{[]float64{1, 3, 100, 100, 5, 9}, 2, 7},
 		{[]float64{1, 2, 3, 4, 5, 6, 7}, 1.5, 6.5},
 	} {
-		if first, last := stats.Thirds(tt.values); first != tt.first || last != tt.last {
+		if first, last := stats.Thirds(tt.values, stats.Mean); first != tt.first || last != tt.last {
 			t.Errorf("thirds of %v = %v, %v; want %v, %v", tt.values, first, last, tt.first, tt.last)
 		}
 	}
