@@ -138,6 +138,12 @@ func (p *publisher) pick() string {
 func (p *publisher) publish(topic string) {
 	m := &message{n: len(p.all) + 1, topic: topic, qos: byte(1 + p.c.rng.IntN(2)), retain: retained(topic), id: p.freeID()}
 	m.empty = strings.HasPrefix(topic, "open/keep/") && p.c.rng.IntN(3) == 0
+	if m.retain { // one QoS for each topic: a QoS 1 publish that is sent again may come behind a QoS 2 one that is not taken again
+		m.qos = 2
+		if seenByAll(topic) {
+			m.qos = 1
+		}
+	}
 	if seenByAll(topic) {
 		p.regular.Add(1)
 	}
