@@ -10,7 +10,7 @@ import (
 	"tidings/hooks"
 )
 
-// protocolNames are the protocols as package hooks calls them.
+// protocolName is a version of the protocol as package hooks calls it.
 func protocolName(version byte) string {
 	if version == 5 {
 		return "mqtt5"
