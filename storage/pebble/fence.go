@@ -85,7 +85,27 @@ func (f *fence) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if !f.vital(name) {
 		return f.FS.Create(name, c)
 	}
-	return f.open(name, func() (vfs.File, error) { return f.FS.Create(name, c) })
+	return f.open(name, func() (vfs.File, error) {
+		if err := f.settle(name); err != nil {
+			return nil, err
+		}
+		return f.FS.Create(name, c)
+	})
+}
+
+// settle makes the names in the directory durable before a marker is made or removed.
+// Pebble syncs the directory only afterwards, so that after a power loss there could
+// be a marker without the manifest that it names, or none at all: the order in which
+// names reach the disk is the file system's affair.
+func (f *fence) settle(name string) error {
+	if f.PathDir(name) != f.dir || !strings.HasPrefix(f.PathBase(name), "marker.") {
+		return nil
+	}
+	d, err := f.FS.OpenDir(f.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // ReuseForWrite recycles a log. After the trip the old one must stay.
@@ -123,6 +143,10 @@ func (f *fence) OpenDir(name string) (vfs.File, error) {
 
 func (f *fence) Remove(name string) error {
 	if f.err() != nil {
+		return nil
+	}
+	if err := f.settle(name); err != nil {
+		f.trip("sync the directory of "+f.PathBase(name), err)
 		return nil
 	}
 	return f.FS.Remove(name)

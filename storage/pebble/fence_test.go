@@ -51,3 +51,49 @@ func TestFenceLeavesRoom(t *testing.T) {
 		t.Errorf("the fence has tripped: %v", err)
 	}
 }
+
+// TestMarkerComesLast: what a marker names is durable before the marker is made, and
+// the new marker before the old one is removed.
+func TestMarkerComesLast(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	if err := mem.MkdirAll("store", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	root, err := mem.OpenDir("/")
+	if err == nil {
+		err = errors.Join(root.Sync(), root.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fence{
+		FS: mem, dir: "store", onTrip: func(error) {},
+		room: func() bool { return true }, wipe: func() bool { return false },
+	}
+	durable := func(name string) {
+		t.Helper()
+		if _, err := mem.CrashClone(vfs.CrashCloneCfg{}).Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+	const manifest, first, second = "store/MANIFEST-000001", "store/marker.manifest.000001.MANIFEST-000001", "store/marker.manifest.000002.MANIFEST-000002"
+	for _, name := range []string{manifest, first, second} {
+		file, err := f.Create(name, vfs.WriteCategoryUnspecified)
+		if err == nil {
+			err = file.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == first {
+			durable(manifest)
+		}
+	}
+	if err := f.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	durable(second)
+	if err := f.err(); err != nil {
+		t.Errorf("the fence has tripped: %v", err)
+	}
+}
