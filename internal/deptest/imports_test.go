@@ -31,6 +31,9 @@ cluster/*:      cluster chat topics
 # A suite that every store's tests run; nothing that ships names it.
 storage/storagetest: storage chat
 
+# A disk that fails or stands still, for tests; nothing that ships names it.
+storage/pebble/baddisk:
+
 # The engine: no MQTT, no driver, no particular plugin.
 delivery: hooks cluster storage chat topics topics/index
 
@@ -58,7 +61,7 @@ internal/*: *
 only broker hooks/mochi bench/* e2e/* internal/*: github.com/mochi-mqtt/server/v2
 
 # A driver's types never leave its store: the contract must fit the other stores, too.
-only storage/pebble bench/* internal/*: github.com/cockroachdb/pebble/v2
+only storage/pebble storage/pebble/baddisk bench/* internal/*: github.com/cockroachdb/pebble/v2
 # A driver's types never leave its store: the contract must fit the other stores, too.
 only storage/mongo bench/* internal/*: go.mongodb.org/mongo-driver/v2
 # Redis never owns a sequence or a message; whoever needs it goes through the contract of cluster.
