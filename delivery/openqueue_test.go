@@ -482,7 +482,7 @@ func TestOpenManySubscribers(t *testing.T) {
 	}
 	for _, d := range devices {
 		d.acks.Wait()
-		d.s.Close(context.Background(), delivery.CloseHow{Forget: true})
+		d.s.Close(t.Context(), delivery.CloseHow{Forget: true})
 	}
 	if n := w.e.OpenSubscribers(); n != 0 {
 		t.Errorf("%d subscribers are left", n)

@@ -69,7 +69,8 @@ var refuseUnknown = &Refusal{Code: CodeUnavailable, Message: "the outcome is not
 // Post publishes on behalf of a device without a connection (a will, an
 // operation) and waits until it is durable. The topic is that of a user, a group
 // or an open one; cid is the client message id of a message, "" for none. Errors
-// are a *Refusal or the context's.
+// are a *Refusal, the context's or the store's; only after a *Refusal that is not
+// Temporary it is certain that nothing was stored.
 func (e *Engine) Post(ctx context.Context, from Identity, p *Publish, cid string) (PostResult, error) {
 	t := &Turn{e: e}
 	it := item{post: &post{from: from.Actor, done: make(chan posted, 1)}, qos: 1}
