@@ -62,7 +62,8 @@ func (c *conn) deliverAnswer(d *delivery.Delivery, correlation []byte) bool {
 
 // splitRID takes the rid out of a request: params is the JSON object without it.
 // An empty payload is an empty object. It does not look into the values, but for
-// their syntax.
+// their syntax. It runs where the packets of many connections are read, so that
+// it gives up on what takes long: an object of many keys.
 func splitRID(payload []byte) (params []byte, rid string, ok bool) {
 	if len(bytes.TrimSpace(payload)) == 0 {
 		return []byte("{}"), "", true
@@ -73,7 +74,10 @@ func splitRID(payload []byte) (params []byte, rid string, ok bool) {
 	}
 	params = append(make([]byte, 0, len(payload)), '{')
 	seen := false
-	for dec.More() {
+	for n := 0; dec.More(); n++ {
+		if n == maxParams {
+			return nil, "", false
+		}
 		t, err := dec.Token()
 		key, isKey := t.(string)
 		var value json.RawMessage

@@ -28,6 +28,8 @@ type Fresh interface {
 
 const (
 	maxCalls   = 8                // in flight per device
+	maxRequest = 128 << 10        // bytes of a request: twice what a thousand names take
+	maxParams  = 64               // of a request, its rid included; no operation has as many
 	answerKept = 10 * time.Minute // for which a repeated rid gets the first answer
 	maxAnswers = 64 << 20         // bytes of kept answers in all; the oldest go first
 	answerCost = 256              // bytes that an answer costs beside itself
@@ -37,6 +39,7 @@ const (
 var (
 	refusalNoRPC    = &delivery.Refusal{Code: delivery.CodeUnknownTopic, Message: "there are no operations here"}
 	refusalCalls    = &delivery.Refusal{Code: delivery.CodeQuota, Message: "too many requests at once"}
+	refusalRequest  = &delivery.Refusal{Code: delivery.CodeTooLarge, Message: "the request is larger than 128 KiB"}
 	refusalParams   = &delivery.Refusal{Code: delivery.CodeMalformed, Message: "a request is a JSON object"}
 	refusalNoRID    = &delivery.Refusal{Code: delivery.CodeMalformed, Message: "a request needs an rid, or a response topic"}
 	refusalRID      = &delivery.Refusal{Code: delivery.CodeMalformed, Message: "the rid must be a string of 1 to 64 printable characters without / + #"}
@@ -99,6 +102,9 @@ func (c *conn) call(p *delivery.Publish, response, correlation []byte) *delivery
 	t := topics.Parse(p.Topic)
 	if t.Kind != topics.RPC || c.srv.rpc == nil {
 		return refusalNoRPC
+	}
+	if len(p.Payload) > maxRequest {
+		return refusalRequest
 	}
 	q := request{operation: string(t.Name)}
 	var ok bool

@@ -90,6 +90,47 @@ func TestAnswerGoesToItsFilterAlone(t *testing.T) {
 	})
 }
 
+func TestRequestOverTheLimits(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		s := serve(t, m, broker.Config{}, newFakeEngine(), &fakeRPC{})
+		c := s.dial("alice", "phone")
+		if _, err := c.Subscribe(t.Context(), "u/alice/#"); err != nil {
+			t.Fatal(err)
+		}
+		object := func(keys, size int) string {
+			b := []byte(`{"rid":"1"`)
+			for i := range keys - 2 {
+				b = fmt.Appendf(b, `,"k%d":0`, i)
+			}
+			b = append(b, `,"fill":"`...)
+			return string(b) + strings.Repeat("x", size-len(b)-2) + `"}`
+		}
+		for _, k := range []struct {
+			payload string
+			code    byte
+		}{
+			{object(64, 128<<10), 0},
+			{object(65, 4096), 0x99},
+			{object(2, 128<<10+1), 0x97},
+			{"{" + strings.Repeat(`"k":0,`, 20_000) + `"k":0}`, 0x99},
+		} {
+			a, err := c.PublishWait(t.Context(), &mqttest.Publish{Topic: "rpc/read.one", Payload: []byte(k.payload), QoS: 1})
+			if err != nil {
+				t.Fatalf("%d bytes: %v", len(k.payload), err)
+			}
+			if m.version == mqttest.V5 && a.Code != k.code {
+				t.Errorf("%d bytes: answered with %#x, want %#x", len(k.payload), a.Code, k.code)
+			}
+			if k.code != 0 {
+				continue
+			}
+			if d, err := c.Next(t.Context()); err != nil || !strings.Contains(string(d.Payload), `"result":`) {
+				t.Errorf("%d bytes: got %v %v", len(k.payload), d, err)
+			}
+		}
+	})
+}
+
 func TestRequestResponse(t *testing.T) {
 	s := serve(t, mode{version: mqttest.V5}, broker.Config{}, newFakeEngine(), &fakeRPC{})
 	c := s.dial("alice", "phone")
