@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,7 +89,23 @@ func TestDemo(t *testing.T) {
 		}
 	}
 
-	t.Run("the three commands work as printed", func(t *testing.T) { w.in(t).paste(bash, box) })
+	t.Run("the commands work as printed", func(t *testing.T) {
+		commands := slices.DeleteFunc(slices.Clone(box), func(l string) bool { return !strings.HasPrefix(l, "mosquitto_") })
+		if len(commands) != 5 {
+			t.Fatalf("%d commands in the box", len(commands))
+		}
+		w.in(t).paste(bash, commands[:3], map[string]string{"u/bob": "hi", "g/team": "hi all"}, func(line string) (topic, text string) {
+			topic, e := parse(t, line)
+			if e.From != "alice" {
+				return topic, ""
+			}
+			return topic, e.text()
+		})
+		w.in(t).paste(bash, commands[3:], map[string]string{"open/kitchen/temp": "21"}, func(line string) (topic, text string) {
+			topic, text, _ = strings.Cut(line, " ")
+			return topic, text
+		})
+	})
 	t.Run("everybody can log in and is in the team", func(t *testing.T) {
 		for _, name := range []string{"alice", "bob", "carol", "dave", "erin", "frank"} {
 			c := w.in(t).online(demoLogin(name, "test"), v5)
@@ -137,19 +154,11 @@ func demoLogin(name, device string) server.Login {
 	return server.Login{User: name, Device: device, Token: name + "-demo"}
 }
 
-// paste runs the printed commands: the first one goes on, the others send what it shows.
-func (w *world) paste(bash string, box []string) {
+// paste runs printed commands: the first one goes on, the others send what it shows,
+// of which read makes topic and text.
+func (w *world) paste(bash string, commands []string, want map[string]string, read func(line string) (topic, text string)) {
 	t := w.t
 	t.Helper()
-	var commands []string
-	for _, l := range box {
-		if strings.HasPrefix(l, "mosquitto_") {
-			commands = append(commands, l)
-		}
-	}
-	if len(commands) != 3 {
-		t.Fatalf("%d commands in the box", len(commands))
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	sub := exec.CommandContext(ctx, bash, "-c", "exec "+commands[0])
@@ -169,10 +178,8 @@ func (w *world) paste(bash string, box []string) {
 			t.Errorf("%s: %v %s", c, err, out)
 		}
 	}
-	want := map[string]string{"u/bob": "hi", "g/team": "hi all"}
 	for lines := bufio.NewScanner(out); len(want) > 0 && lines.Scan(); {
-		topic, e := parse(t, lines.Text())
-		if e.From == "alice" && e.text() == want[topic] {
+		if topic, text := read(lines.Text()); text == want[topic] {
 			delete(want, topic)
 		}
 	}
