@@ -15,6 +15,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -51,12 +52,26 @@ func run(ctx context.Context) error {
 	flag.IntVar(&opts.PID, "pid", 0, "process `id` of that server, to measure its CPU and memory")
 	flag.StringVar(&opts.Bin, "bin", "", "server `binary` (default: built from the tree)")
 	flag.StringVar(&args, "server-args", "", "further arguments of serve, split at blanks")
+	flag.StringVar(&opts.Profile, "profile", "", "write a CPU profile of the server's last measured phase to this `file`, for go tool pprof")
 	scenario.Flags(flag.CommandLine, &cfg)
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
 	opts.Args = strings.Fields(args)
+	if opts.Profile != "" {
+		dir, err := os.MkdirTemp("", "bench-profile-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if opts.MQTT != "" || opts.Bin != "" {
+			return errors.New("-profile builds and starts a server of its own: leave -addr and -bin out")
+		}
+		if opts.Bin, err = target.BuildProfiled(ctx, dir); err != nil {
+			return err
+		}
+	}
 	result, err := target.Use(ctx, *name, opts, func(t target.Target) (*scenario.Result, error) {
 		return scenario.Run(ctx, t, *mode, cfg, note)
 	})

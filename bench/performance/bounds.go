@@ -140,5 +140,5 @@ func (d *data) overSentence() string {
 	}
 	return fmt.Sprintf("%s/s were sustained, with the load on the same cores. When %s/s were offered, clients could not send %s messages, "+
 		"having %d in flight already: that, and TCP, is the backpressure. The light users are a process of their own and compete "+
-		"with server and load for the CPU.", number(rate), number(offered), number(skipped), maxInFlight)
+		"with server and load for the CPU.%s", number(rate), number(offered), number(skipped), maxInFlight, s.shares())
 }

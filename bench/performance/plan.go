@@ -82,7 +82,7 @@ func plan(o *options) []step {
 		{"idle-web", "idle", ours, rounds, cfg(scenario.Config{Users: s.idle, Web: true}), false},
 		{"reconnect", "reconnect", all, rounds, cfg(scenario.Config{Users: s.reconnect}), true},
 		{"crash", "crash", ours, 1, cfg(scenario.Config{Users: 200, Window: 8, Kills: s.kills, Duration: min(2*time.Second, s.phase)}), false},
-		{"overload", "overload", ours, rounds, cfg(scenario.Config{Users: 200, Window: 8, Light: 20}), false},
+		{"overload", "overload", ours, rounds, cfg(scenario.Config{Users: 200, Window: 8, Light: 20}), true},
 	}
 	growing := func(c scenario.Config) scenario.Config {
 		c.Duration = s.growthPhase

@@ -60,11 +60,11 @@ func TestSustained(t *testing.T) {
 		want bool
 	}{
 		"all":                   {step{offered: 1000, sent: 10_000, delivered: 10_000}, true},
-		"some still under way":  {step{offered: 1000, sent: 10_000, delivered: 9_500}, true},
-		"too many still there":  {step{offered: 1000, sent: 10_000, delivered: 9_400}, false},
+		"some still under way":  {step{offered: 1000, sent: 10_000, delivered: 9_400}, true},
+		"too many still there":  {step{offered: 1000, sent: 10_000, delivered: 9_390}, false},
 		"clients had to wait":   {step{offered: 1000, sent: 9_000, skipped: 1000, delivered: 9_000}, false},
-		"a short phase's flow":  {step{offered: 1000, sent: 100, delivered: 80}, true},
-		"a short phase's queue": {step{offered: 1000, sent: 100, delivered: 60}, false},
+		"a short phase's flow":  {step{offered: 1000, sent: 300, delivered: 200}, true},
+		"a short phase's queue": {step{offered: 1000, sent: 300, delivered: 180}, false},
 	} {
 		if got := tt.s.sustained(); got != tt.want {
 			t.Errorf("%s: %v", name, got)

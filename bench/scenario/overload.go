@@ -14,11 +14,14 @@ import (
 // settleTime: that may still be under way.
 const (
 	sustainedShare = 0.95
-	settleTime     = 20 * time.Millisecond
+	settleTime     = 100 * time.Millisecond
 )
 
-// searchSteps is how often the search for the sustainable rate halves its interval.
-const searchSteps = 6
+// searchSteps is how often the search for the sustainable rate halves its interval; mostSteps, while no rate was sustained.
+const (
+	searchSteps = 6
+	mostSteps   = 16
+)
 
 // step is what came of offering messages at one rate.
 type step struct {
@@ -76,7 +79,7 @@ func runOverload(ctx context.Context, b *bench) error {
 // search offers rates around the one of the closed loop and returns all that was tried and the highest one sustained.
 func (f *fleet) search(ctx context.Context, around float64) (steps []step, sustainable float64, err error) {
 	low, high := 0.0, 1.5*around
-	for range searchSteps {
+	for n := 0; n < searchSteps || low == 0 && n < mostSteps; n++ {
 		rate := (low + high) / 2
 		s, err := f.offerFor(ctx, rate, f.b.cfg.Duration/2)
 		if err == nil && !s.sustained() { // once more: the machine may have done something else
@@ -105,7 +108,7 @@ func (f *fleet) overload(ctx context.Context, light *lightUsers, calm LightFound
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
-	before := b.rss()
+	before, r := b.rss(), b.begin(ctx)
 	var (
 		work  sync.WaitGroup
 		over  step
@@ -121,6 +124,7 @@ func (f *fleet) overload(ctx context.Context, light *lightUsers, calm LightFound
 	work.Wait()
 	stop()
 	sampled.Wait()
+	b.addUse(ctx, "overload.", r, over.delivered)
 	for _, err := range errs {
 		if err != nil {
 			return err
