@@ -29,7 +29,6 @@ Duration: 2.20s, Total samples = 100ms
       10ms   runtime.scanobject
              runtime.gcDrain
              runtime.gcBgMarkWorker
------------+-------------------------------------------------------
 `
 
 // The carrier calls the engine, so what the engine does is on the carrier's stacks: the innermost of ours decides.

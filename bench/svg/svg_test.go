@@ -116,10 +116,18 @@ func TestLogarithmicChart(t *testing.T) {
 }
 
 func TestNamesDoNotCoverOneAnother(t *testing.T) {
-	c := &svg.Chart{}
-	for i := range 7 {
-		c.Lines = append(c.Lines, svg.Line{Name: "n" + strconv.Itoa(i), Points: [][2]float64{{0, 1}, {1, 0}}})
+	for _, end := range []float64{0, 0.5, 1} { // of all lines: at the bottom, in the middle, at the top
+		c := &svg.Chart{}
+		for i := range 7 {
+			c.Lines = append(c.Lines, svg.Line{Name: "n" + strconv.Itoa(i), Points: [][2]float64{{0, 1}, {1, end}}})
+		}
+		checkNames(t, c, 7)
 	}
+}
+
+// checkNames fails unless the chart has n names that do not cover one another.
+func checkNames(t *testing.T, c *svg.Chart, n int) {
+	t.Helper()
 	var places []float64
 	for line := range strings.SplitSeq(string(c.SVG()), "\n") {
 		if !strings.HasPrefix(line, `<text x="620"`) {
@@ -129,7 +137,7 @@ func TestNamesDoNotCoverOneAnother(t *testing.T) {
 		y, _, _ := strings.Cut(rest, `"`)
 		places = append(places, inside(t, y, 400))
 	}
-	if len(places) != 7 {
+	if len(places) != n {
 		t.Fatalf("%d names", len(places))
 	}
 	for i := 1; i < len(places); i++ {
