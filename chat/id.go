@@ -28,12 +28,12 @@ type Kind uint8
 
 // The kinds of chat.
 const (
-	KindNone   Kind = iota // the zero ID
-	KindDirect             // a log of two users, or of one user with himself
-	KindGroup              // a log of a group's members
-	KindEvents             // the private log of one account's events
-	KindQueue              // what waits for one device on open topics
-	KindPackets            // the steps of one device's QoS 2 exchanges on open topics
+	KindNone    Kind = iota // the zero ID
+	KindDirect              // a log of two users, or of one user with himself
+	KindGroup               // a log of a group's members
+	KindEvents              // the private log of one account's events
+	KindQueue               // what waits for one device on open topics
+	KindPackets             // the steps of one device's QoS 2 exchanges on open topics
 )
 
 // ID names a chat's log. It needs no look-up: a direct chat is its two users in

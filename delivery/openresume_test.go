@@ -152,3 +152,23 @@ func TestOpenSessionIsDurableBeforeItIsFed(t *testing.T) {
 	}
 	bob.acks.Wait()
 }
+
+// A store that takes nothing any more answers no step of a QoS 2 exchange.
+func TestOpenStepsAreNotAnsweredWhenTheStoreHasFailed(t *testing.T) {
+	w := openWorld(t, nil, "alice", "bob")
+	alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+	bob.mu.Lock()
+	bob.hold = true
+	bob.mu.Unlock()
+	alice.publish(openPublish("open/n", "x", 2))
+	bob.wait("the delivery", func() bool { return len(bob.got) == 1 })
+	w.gate.on("Append", func() error { return storage.ErrReadOnly })
+	bob.receive(bob.tags()[0])
+	bob.wait("its end", func() bool { return bob.closed == delivery.ReasonUnknownOutcome })
+	bob.mu.Lock()
+	defer bob.mu.Unlock()
+	if len(bob.released) > 0 {
+		t.Error("PUBREL was sent")
+	}
+}

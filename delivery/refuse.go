@@ -32,7 +32,10 @@ func (c *committer) failed(b *batch, todo []int32, err error) {
 		switch {
 		case it.refusal != nil || it.dropped || it.seq != 0 && it.kind == kindMessage: // decided
 		case it.kind == kindTyping || it.kind == kindOpen && !it.open.stores(): // nothing of it was to be stored
-		case refusal != nil && (it.kind == kindReceived || it.kind == kindReleased): // better not durable than stuck
+		case it.kind == kindReceived || it.kind == kindReleased:
+			if refusal != refuseFull { // there, better not durable than stuck
+				c.poison(it)
+			}
 		case refusal != nil && it.kind == kindMessage && it.cid.n > 0:
 			it.doubt = refusal
 			c.prepareRefusal(b, i)
