@@ -87,7 +87,8 @@ func (s *Session) offerQueuedLocked(l *openLive, seq uint64) {
 // sendOpenLocked gives one entry of a queue to the link. It returns false if there
 // is no room for it now.
 func (s *Session) sendOpenLocked(p *position, l *openLive, seq uint64, dup bool) bool {
-	if l.expires != 0 && l.expires <= time.Now().UnixMilli() || !s.mayRead(l.topic) {
+	received := s.received[seq] && p.memory == nil // before a crash: PUBREL is due, whatever has become of the message
+	if !received && (l.expires != 0 && l.expires <= time.Now().UnixMilli() || !s.mayRead(l.topic)) {
 		s.passLocked(p, seq, false)
 		return true
 	}
@@ -99,7 +100,7 @@ func (s *Session) sendOpenLocked(p *position, l *openLive, seq uint64, dup bool)
 	if l.qos == 2 {
 		sl.step = awaitsPubrec
 	}
-	if s.received[seq] && p.memory == nil { // before a crash: PUBREL is due, not the message again
+	if received {
 		sl.step = awaitsPubcomp
 	}
 	switch s.beginLocked(l, w.nextTag(seq), sl.step, dup) {
@@ -240,6 +241,12 @@ func (w *puller) resendOpen(ctx context.Context, s *Session, tag uint16, sl slot
 	r := TooLarge
 	if visible {
 		r = s.beginLocked(&w.open, tag, at.step, true)
+	}
+	if r == TooLarge && at.step == awaitsPubrec {
+		// The device may have it already, and would take the next message with that tag for
+		// a repetition: PUBREL ends what it keeps of the exchange.
+		at.step, at.mute = awaitsPubcomp, true
+		r = s.link.Release(tag)
 	}
 	switch r {
 	case Delivered:

@@ -463,6 +463,57 @@ func TestOpenExpiryEndsNoExchange(t *testing.T) {
 	})
 }
 
+// A device that has received a message before a crash gets PUBREL, also if the message
+// has expired meanwhile: it keeps the packet identifier until then.
+func TestOpenExpiryEndsNoExchangeAfterCrash(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, nil, "alice", "bob")
+		alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone", holding)
+		bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+		p := openPublish("open/n", "received", 2)
+		p.Expiry = 1
+		alice.publish(p)
+		rest()
+		tag := bob.tags()[0]
+		bob.receive(tag)
+		rest()
+		w.crash()
+		time.Sleep(2 * time.Second)
+		again := w.connect("bob", "phone")
+		rest()
+		again.mu.Lock()
+		defer again.mu.Unlock()
+		if len(again.got) != 0 || !slices.Equal(again.released, []uint16{tag}) {
+			t.Errorf("got %+v, released %v, want %v", again.got, again.released, tag)
+		}
+	})
+}
+
+// A message that is given up while its QoS 2 exchange is under way is not sent again,
+// but the device may have it: PUBREL has it forget the packet identifier.
+func TestOpenQueueOverflowEndsTheExchange(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := openWorld(t, func(c *delivery.Config) { c.Open.Queue = 10 }, "alice", "bob")
+		alice, bob := w.online("alice", "phone"), w.connect("bob", "phone", holding)
+		bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+		alice.publish(openPublish("open/n", "first", 2))
+		rest()
+		tag := bob.tags()[0]
+		bob.close(false)
+		for i := range 600 { // beyond what is trimmed together
+			alice.publish(delivery.Publish{Topic: []byte("open/n"), Payload: fmt.Append(nil, i), QoS: 1, PacketID: uint16(10 + i)})
+		}
+		rest()
+		again := w.connect("bob", "phone")
+		rest()
+		again.mu.Lock()
+		defer again.mu.Unlock()
+		if !slices.Contains(again.released, tag) || len(again.got) != 10 {
+			t.Errorf("got %d messages, released %v, want %v", len(again.got), again.released, tag)
+		}
+	})
+}
+
 // A device that keeps most of its window open gets what has room.
 func TestWindowIsFilledUp(t *testing.T) {
 	for _, temporary := range []bool{false, true} {
