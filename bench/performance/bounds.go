@@ -76,9 +76,9 @@ func (d *data) lastSentence() string {
 	if !ok || !known || !alsoKnown {
 		return ""
 	}
-	return fmt.Sprintf("One message to 500 members costs the server %s ms of CPU time and the load program %s ms to receive; on %d cores "+
-		"that is at least %s ms, of the %s ms until the last has it.%s", number(server/1000), number(load/1000), d.Machine.Cores,
-		number((server+load)/1000/float64(d.Machine.Cores)), number(v), s.shares())
+	return fmt.Sprintf("One message to 500 members costs the server %s ms of CPU time and the load program %s ms, with the members' "+
+		"acknowledgements; spread over %d cores that is %s ms, against %s ms until the last has it.%s", number(server/1000),
+		number(load/1000), d.Machine.Cores, number((server+load)/1000/float64(d.Machine.Cores)), number(v), s.shares())
 }
 
 func (d *data) waitingSentence() string {
