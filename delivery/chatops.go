@@ -147,7 +147,7 @@ func (e *Engine) unread(ctx context.Context, u chat.UserID, t *storage.Tail) (in
 		}
 		for i := range msgs {
 			m := &msgs[i]
-			if m.From != u && !m.Stub && !chat.IsSystem(m.Type) && sees(t, m.Seq) {
+			if m.From != u && !m.Stub && !expired(m) && !chat.IsSystem(m.Type) && sees(t, m.Seq) {
 				n++
 			}
 		}
@@ -186,6 +186,7 @@ func (e *Engine) envelope(ctx context.Context, m *chat.Message, topic string) ([
 	if err != nil {
 		return nil, err
 	}
+	hideExpired(m)
 	return chat.AppendEnvelope(nil, m, chat.View{Chat: topic, From: from[0].from, Device: from[0].device}), nil
 }
 
@@ -290,6 +291,15 @@ func (e *Engine) History(ctx context.Context, a hooks.Actor, topic string, befor
 	return page, nil
 }
 
+// hideExpired makes a message whose ttl has ended look as it will when the sweep,
+// which may be a while, has removed its content.
+func hideExpired(m *chat.Message) {
+	if !m.Stub && expired(m) {
+		m.Digest = m.ContentDigest()
+		m.Stub, m.Body, m.Re, m.Mentions = true, nil, nil, nil
+	}
+}
+
 // found is entries of a range and whether it goes on.
 type found struct {
 	list []chat.Message
@@ -312,6 +322,7 @@ func (e *Engine) visible(ctx context.Context, t *storage.Tail, r storage.Range) 
 					f.more = true
 					return f, nil
 				}
+				hideExpired(&msgs[i])
 				f.list = append(f.list, msgs[i])
 			}
 		}
