@@ -225,7 +225,7 @@ func (d *data) flatAndOver(say sayer, link string) {
 			{"goroutines", "goroutines", ""},
 			{"open files", "files", ""},
 			{"write buffer of the store", "memtable", "MiB"},
-			{"files of the store", "disk", "MiB"},
+			{"data directory", "disk", "MiB"},
 		} {
 			say("| %s | %s | %s |", of.title, s.spread("tidings", of.name+"_first_third", of.unit), s.spread("tidings", of.name+"_last_third", of.unit))
 		}

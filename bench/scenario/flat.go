@@ -11,6 +11,7 @@ import (
 
 	"tidings/bench/hist"
 	"tidings/bench/stats"
+	"tidings/bench/target"
 )
 
 // sparedFiles is what a process needs beside its connections.
@@ -114,6 +115,11 @@ func (s *sampler) take(ctx context.Context, b *bench, at float64) {
 	if n, ok := openFiles(b.target.PID()); ok {
 		s.point("files", "", at, n)
 	}
+	if t, ok := b.target.(target.Survivor); ok {
+		if used, err := t.DiskUse(); err == nil {
+			s.point("disk", "MiB", at, float64(used)/mib)
+		}
+	}
 	all, ok := b.metrics(ctx)
 	if !ok {
 		return
@@ -122,7 +128,6 @@ func (s *sampler) take(ctx context.Context, b *bench, at float64) {
 	s.point("heap_inuse", "MiB", at, all["go_memstats_heap_inuse_bytes"]/mib)
 	s.point("goroutines", "", at, all["go_goroutines"])
 	s.point("memtable", "MiB", at, all["tidings_store_memtable_bytes"]/mib)
-	s.point("disk", "MiB", at, all["tidings_store_disk_bytes"]/mib)
 }
 
 func (s *sampler) point(name, unit string, at, v float64) {

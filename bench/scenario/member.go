@@ -153,6 +153,7 @@ func (m *member) queueLocked(c *mqttest.Client) bool {
 	t := now()
 	m.sentAt[m.id-1] = t
 	stamp{t, m.index, m.seq}.put(m.body)
+	text(m.body, m.seq+m.index*31)
 	// Each topic has its own count where one member publishes to many: a receiver sees only its share.
 	topic := m.topics[0]
 	if n := uint32(len(m.topics)); n > 1 {

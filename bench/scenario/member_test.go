@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"time"
@@ -61,6 +62,23 @@ func TestStampInsideAnEnvelope(t *testing.T) {
 	}
 	if _, ok := findStamp(body[:stampLen-1]); ok {
 		t.Error("a stamp that is cut short is found")
+	}
+}
+
+func TestTextsDiffer(t *testing.T) {
+	seen := map[string]bool{}
+	for _, size := range []int{stampLen, 200, 4096, 1 << 20} {
+		b := newBody(size)
+		for n := range uint32(50) {
+			text(b, n*7)
+			if !bytes.HasPrefix(b, []byte(stampMark)) || bytes.ContainsAny(b[stampLen:], "\x00\"\\") {
+				t.Fatalf("body of %d bytes is %.80q", size, b)
+			}
+			if size == 200 && seen[string(b)] {
+				t.Fatalf("text %d repeats an earlier one", n)
+			}
+			seen[string(b)] = true
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package scenario
 
-import "bytes"
+import (
+	"bytes"
+	"math/rand/v2"
+)
 
 // A stamp opens every body: when it was sent (ns since the start of the process), by whom, and which of that sender's
 // messages it is. It is plain text and needs no escape in JSON, so that it is found inside an envelope as well as alone:
@@ -17,14 +20,31 @@ type stamp struct {
 	seq    uint32
 }
 
-// newBody returns a body of size bytes that only lacks its stamp.
+// prose is what bodies are cut from: letters and blanks by chance, the same in every run. A text that repeats itself would let
+// a store that compresses look better than it is.
+var prose = func() []byte {
+	rng := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, 256<<10)
+	for i := range b {
+		b[i] = "abcdefghijklmnopqrstuvwxyz      "[rng.IntN(32)]
+	}
+	return b
+}()
+
+// newBody returns a body of size bytes that only lacks its stamp and its text.
 func newBody(size int) []byte {
 	b := make([]byte, size)
-	for i := range b {
-		b[i] = "abcdefghijklmnopqrstuvwxyz "[i%27]
+	for rest := b[copy(b, stampMark):]; len(rest) > 0; {
+		rest = rest[copy(rest, prose):]
 	}
-	copy(b, stampMark)
 	return b
+}
+
+// text puts the n-th piece of prose behind the stamp.
+func text(b []byte, n uint32) {
+	behind := b[stampLen:]
+	pieces := max(1, len(prose)/max(1, len(behind)))
+	copy(behind, prose[int(n)%pieces*len(behind)%len(prose):])
 }
 
 // put writes the stamp to the start of a body.

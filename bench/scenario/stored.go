@@ -48,9 +48,11 @@ func runStored(ctx context.Context, b *bench) error {
 		return err
 	}
 	b.add("rss_restarted", "MiB", b.rss()/mib)
-	if all, ok := b.metrics(ctx); ok {
-		b.add("disk_per_message", "B", all["tidings_store_disk_bytes"]/float64(max(1, acked)))
+	used, err := survivor.DiskUse()
+	if err != nil {
+		return err
 	}
+	b.add("disk_per_message", "B", float64(used)/float64(max(1, acked)))
 	return b.chatAfter(ctx)
 }
 

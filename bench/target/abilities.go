@@ -14,6 +14,8 @@ type Survivor interface {
 	// Restart starts it again on the same addresses and data, and returns how long it took from the start of the process
 	// until it said that it is ready, and the CPU that it had used by then.
 	Restart(ctx context.Context) (took, cpu time.Duration, err error)
+	// DiskUse is the size of all files that it keeps, in bytes.
+	DiskUse() (int64, error)
 	// Readers makes one more device for each user, to read logs with.
 	Readers(ctx context.Context, users []string) ([]Login, error)
 	// Head is the number of messages in the log of a chat, as a device sees it. topic is where the user publishes to it.

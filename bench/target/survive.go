@@ -3,7 +3,10 @@ package target
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"time"
 
 	"tidings/bench/proc"
@@ -26,6 +29,23 @@ func (t *tidings) Restart(ctx context.Context) (took, cpu time.Duration, err err
 	took = time.Since(start)
 	cpu, err = proc.CPU(t.srv.PID())
 	return took, cpu, err
+}
+
+// DiskUse adds up the data directory. A file that goes away meanwhile counts for nothing.
+func (t *tidings) DiskUse() (sum int64, err error) {
+	err = filepath.WalkDir(t.srv.Data(), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			var info fs.FileInfo
+			if info, err = d.Info(); err == nil {
+				sum += info.Size()
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	return sum, err
 }
 
 // Metrics reads /metrics.
