@@ -45,3 +45,6 @@ func OpenRecords(b []byte) map[string][]byte {
 	}
 	return out
 }
+
+// MemoryQueues returns how many bytes count as waiting in memory queues.
+func (e *Engine) MemoryQueues() int64 { return e.open.waiting.Load() }

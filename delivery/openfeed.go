@@ -27,13 +27,14 @@ type openLive struct {
 	manner
 	expires int64 // Unix milliseconds; 0: never
 	record  []byte
+	shared  []byte // the record for those in whose memory it waits, once one needs it
 	d       *Delivery
 }
 
 // toOpen hands a publish on an open topic to the live sessions among its receivers.
 func (r *router) toOpen(b *batch, it *item) {
 	l := &r.open
-	l.record, l.expires = b.bytes(it, it.body), it.expires()
+	l.record, l.shared, l.expires = b.bytes(it, it.body), nil, it.expires()
 	var err error
 	if l.openMessage, err = decodeOpen(l.record); err != nil {
 		r.e.log.Error("cannot read an open message of our own", "err", err)
@@ -153,9 +154,8 @@ func (w *puller) pullQueue(ctx context.Context, s *Session, p *position) error {
 		return nil
 	}
 	s.mu.Lock()
-	dropped := s.open.dropped.Load()
-	if dropped > p.sent && p.sent < p.want {
-		s.passLocked(p, min(dropped, p.want), false)
+	if dropped := s.open.dropped.Load(); dropped > p.sent && p.sent < p.want && !s.ended {
+		s.giveUpLocked(p, min(dropped, p.want))
 	}
 	r := storage.Range{Chat: p.id, From: p.sent + 1, To: p.want, Limit: max(1, min(pullEntries, s.limit-s.out)), Bytes: pullBytes}
 	s.mu.Unlock()

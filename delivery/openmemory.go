@@ -1,6 +1,11 @@
 package delivery
 
-import "tidings/chat"
+import (
+	"bytes"
+	"sync/atomic"
+
+	"tidings/chat"
+)
 
 // memoryQueue is the queue of a session that ends with its connection: what has
 // no room in the window waits in memory. Over the limits the oldest goes.
@@ -15,29 +20,55 @@ type memoryEntry struct {
 	how    []byte
 }
 
-// maxMemoryQueue bounds the bytes of a queue in memory.
-const maxMemoryQueue = 4 << 20
+// Bounds of the bytes that wait in memory: of one session, and of all, beyond which
+// each may have fairMemoryQueue. Messages that wait for several sessions count for
+// each, though they are there once.
+const (
+	maxMemoryQueue  = 4 << 20
+	maxMemoryQueues = 128 << 20
+	fairMemoryQueue = 64 << 10
 
-const memoryEntryCost = 64
+	memoryEntryCost = 64
+)
 
 // memoryChat is under what a session knows the position in its memory queue. No
 // log has that id: device ids are given out from 1.
 var memoryChat = chat.QueueChat(^chat.DeviceID(0))
 
-func (q *memoryQueue) push(e memoryEntry) {
+// size is what an entry counts.
+func (e *memoryEntry) size() int { return len(e.record) + len(e.how) + memoryEntryCost }
+
+// push adds an entry, and removes the oldest ones while there is too much; it
+// returns how many. The last one stays, however large. all is what waits in all
+// queues.
+func (q *memoryQueue) push(e memoryEntry, limit int, all *atomic.Int64) (dropped uint64) {
 	q.waiting = append(q.waiting, e)
-	q.bytes += len(e.record) + len(e.how) + memoryEntryCost
+	q.bytes += e.size()
+	all.Add(int64(e.size()))
+	for len(q.waiting) > 1 && (len(q.waiting) > limit || q.bytes > maxMemoryQueue || q.bytes > fairMemoryQueue && all.Load() > maxMemoryQueues) {
+		q.pop(all)
+		dropped++
+	}
+	return dropped
 }
 
-func (q *memoryQueue) pop() {
+// pop removes the oldest entry.
+func (q *memoryQueue) pop(all *atomic.Int64) {
 	e := &q.waiting[0]
-	q.bytes -= len(e.record) + len(e.how) + memoryEntryCost
+	q.bytes -= e.size()
+	all.Add(-int64(e.size()))
 	*e = memoryEntry{}
 	q.waiting = q.waiting[1:]
 	q.first++
 	if len(q.waiting) == 0 {
 		q.waiting = nil
 	}
+}
+
+// drop gives up what waits, since the session has ended.
+func (q *memoryQueue) drop(all *atomic.Int64) {
+	all.Add(-int64(q.bytes))
+	*q = memoryQueue{first: q.first + uint64(len(q.waiting))}
 }
 
 // offerMemoryLocked sends a message, or has it wait.
@@ -53,11 +84,10 @@ func (s *Session) offerMemoryLocked(l *openLive) {
 		q.first = seq + 1
 		return
 	}
-	q.push(memoryEntry{append([]byte(nil), l.record...), l.manner.append(nil, l.expires)})
-	for len(q.waiting) > s.e.open.cfg.Queue || q.bytes > maxMemoryQueue {
-		q.pop()
-		s.e.stats.QueueDropped.Add(1)
+	if l.shared == nil {
+		l.shared = bytes.Clone(l.record)
 	}
+	s.e.stats.QueueDropped.Add(q.push(memoryEntry{l.shared, l.manner.append(nil, l.expires)}, s.e.open.cfg.Queue, &s.e.open.waiting))
 	if !p.behind {
 		p.behind = true
 		s.behind[p.class()].push(p)
@@ -89,7 +119,7 @@ func (s *Session) sendMemoryLocked(p *position, l *openLive) {
 		} else if !s.sendOpenLocked(p, l, q.first, false) {
 			break
 		}
-		q.pop()
+		q.pop(&s.e.open.waiting)
 	}
 	if p.behind = len(q.waiting) > 0; p.behind {
 		s.behind[p.class()].push(p)

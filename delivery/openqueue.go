@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"slices"
 
 	"tidings/chat"
 	"tidings/storage"
@@ -103,9 +104,31 @@ func (e *Engine) queueTail(ctx context.Context, s *Session) (storage.Tail, error
 	}
 	if limit := uint64(e.open.cfg.Queue); !e.open.cfg.Refuse && t.Head > limit { // the rest has been given up, maybe before a restart
 		raise(&s.open.dropped, t.Head-limit)
-		t.Cursor = max(t.Cursor, t.Head-limit)
 	}
 	return t, nil
+}
+
+// giveUpLocked passes over what the queue has given up. What the device has received
+// of that before a crash is completed: it keeps the packet identifiers until PUBREL,
+// and would take the messages that get them next for repetitions.
+func (s *Session) giveUpLocked(p *position, to uint64) {
+	var had []uint64
+	for seq := range s.received {
+		if seq > p.sent && seq <= to {
+			had = append(had, seq)
+		}
+	}
+	slices.Sort(had)
+	for _, seq := range had {
+		if !s.queue.takes(seq) || s.link.Release(s.queue.nextTag(seq)) != Delivered {
+			break // the connection has ended, or there are more than a window has
+		}
+		s.queue.push(slot{p: p, seq: seq, step: awaitsPubcomp})
+		s.out++
+		p.out++
+		p.sent = seq
+	}
+	s.passLocked(p, to, false)
 }
 
 // purgeOf gives up what waits in the queue of a forgotten subscriber.

@@ -172,3 +172,38 @@ func TestOpenStepsAreNotAnsweredWhenTheStoreHasFailed(t *testing.T) {
 		t.Error("PUBREL was sent")
 	}
 }
+
+// Where the queue has given up what the device has received, the exchange is
+// completed all the same.
+func TestOpenReceivedIsReleasedOverAFullQueue(t *testing.T) {
+	w := openWorld(t, func(c *delivery.Config) { c.Open.Queue = 5 }, "alice", "bob")
+	bob := w.connect("bob", "phone")
+	bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+	bob.mu.Lock()
+	bob.hold = true
+	bob.mu.Unlock()
+	publish := func(from, to int) {
+		alice := w.connect("alice", "phone")
+		for i := from; i < to; i++ {
+			alice.publish(delivery.Publish{Topic: []byte("open/n"), Payload: fmt.Append(nil, i), QoS: 2, PacketID: uint16(100 + i)})
+		}
+	}
+	publish(0, 3)
+	bob.wait("three deliveries", func() bool { return len(bob.got) == 3 })
+	tags := bob.tags()
+	bob.receive(tags[1])
+	bob.wait("PUBREL", func() bool { return len(bob.released) == 1 })
+	w.crash()
+	publish(10, 30)
+	again := w.connect("bob", "phone")
+	again.wait("what the queue has", func() bool { return len(again.got) == 5 })
+	again.acks.Wait()
+	again.mu.Lock()
+	defer again.mu.Unlock()
+	if len(again.released) == 0 || again.released[0] != tags[1] {
+		t.Errorf("released %v; tags were %v", again.released, tags)
+	}
+	if got := again.got[0].payload; got != "25" {
+		t.Errorf("the first is %q", got)
+	}
+}

@@ -172,6 +172,7 @@ func (o *openTopics) takeUp(s *Session) {
 func (o *openTopics) leave(ctx context.Context, s *Session, how CloseHow) {
 	s.mu.Lock()
 	sub := s.open
+	s.memory.drop(&o.waiting)
 	s.mu.Unlock()
 	if sub == nil {
 		return

@@ -43,7 +43,8 @@ type openTopics struct {
 	cfg OpenTopics
 	any topics.Open // of identities for which all is open
 
-	items sync.Pool // of *openItem
+	items   sync.Pool    // of *openItem
+	waiting atomic.Int64 // bytes that wait in memory queues
 
 	groups      []string      // that the rules mention
 	memberships atomic.Uint64 // raised by each change of a membership in one of them

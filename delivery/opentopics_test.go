@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -600,5 +601,34 @@ func TestOpenBatchInParts(t *testing.T) {
 		if a.code != "" || int(a.pid) != i+1 {
 			t.Errorf("answer %d: %+v", i, a)
 		}
+	}
+}
+
+// What waits in memory is bounded for each session and for all, and goes with the
+// session.
+func TestOpenMemoryIsBounded(t *testing.T) {
+	w := openWorld(t, func(c *delivery.Config) { c.DevicesPerUser = 1000 }, "alice", "bob")
+	alice := w.connect("alice", "phone")
+	var stuck []*device
+	for i := range 40 {
+		d := w.connect("bob", fmt.Sprint(i), func(o *delivery.OpenOptions, d *device) { o.Temporary, d.stuck = true, true })
+		d.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 1})
+		stuck = append(stuck, d)
+	}
+	payload := strings.Repeat("x", 200<<10)
+	for range 40 {
+		alice.publish(openPublish("open/n", payload, 1))
+	}
+	if n := w.e.MemoryQueues(); n < 100<<20 || n > 128<<20+40*(300<<10) {
+		t.Errorf("%d bytes wait", n)
+	}
+	if w.e.Stats().QueueDropped.Load() == 0 {
+		t.Error("nothing is counted as dropped")
+	}
+	for _, d := range stuck {
+		d.close(false)
+	}
+	if n := w.e.MemoryQueues(); n != 0 {
+		t.Errorf("%d bytes wait for nobody", n)
 	}
 }
