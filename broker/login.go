@@ -50,7 +50,9 @@ func (c *conn) enter(ctx context.Context, k *connect, id delivery.Identity) {
 	}
 	info, err := c.open(ctx, k)
 	if err != nil {
-		c.srv.log.Warn("session not opened", "remote", c.remote.String(), "error", err)
+		if n := c.srv.openFailures.Add(1); n&(n-1) == 0 { // clients come again: the 1st, 2nd, 4th … is logged
+			c.srv.log.Warn("session not opened", "remote", c.remote.String(), "error", err, "count", n)
+		}
 		c.refuseConnect(k.version, loginCode(err))
 		return
 	}

@@ -36,7 +36,8 @@ type Server struct {
 	rounds sync.Pool // of *round, for the goroutine driver
 
 	loginFailures atomic.Uint64
-	draining      atomic.Bool // new connections are sent to another server
+	openFailures  atomic.Uint64 // logins and sessions that failed for no fault of the client
+	draining      atomic.Bool   // new connections are sent to another server
 
 	ctx     context.Context // of what the server does on its own; ends when Shutdown gives up
 	cancel  context.CancelFunc
@@ -171,12 +172,13 @@ func (s *Server) redirect(ctx context.Context) {
 // loginFailed logs a login that was refused: the 1st, 2nd, 4th, 8th …, since a
 // guesser makes many.
 func (s *Server) loginFailed(c *conn, err error) {
-	n := s.loginFailures.Add(1)
 	if errors.Is(err, hooks.ErrUnavailable) {
-		s.log.Warn("login not possible", "remote", c.remote.String(), "error", err)
+		if n := s.openFailures.Add(1); n&(n-1) == 0 {
+			s.log.Warn("login not possible", "remote", c.remote.String(), "error", err, "count", n)
+		}
 		return
 	}
-	if n&(n-1) == 0 {
+	if n := s.loginFailures.Add(1); n&(n-1) == 0 {
 		s.log.Info("login refused", "remote", c.remote.String(), "error", err, "count", n)
 	}
 }

@@ -21,7 +21,8 @@ type committer struct {
 	moved      []int32             // and those of them that are to be appended again
 	seen       map[*subscriber]int // receivers of an item behind the first few
 
-	poisoned bool // this batch has an item of unknown outcome
+	failures uint64 // appends that have failed since one has not
+	poisoned bool   // this batch has an item of unknown outcome
 }
 
 // maxClaims bounds how often entries are appended again because another node was
@@ -101,6 +102,7 @@ func (c *committer) decide(b *batch, todo []int32, now int64) {
 			c.failed(b, todo, err)
 			return
 		}
+		c.failures = 0
 		todo = append(todo[:0], c.settle(b)...)
 	}
 	c.refuse(b, todo, refuseUnavailable)

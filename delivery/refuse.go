@@ -11,7 +11,9 @@ import (
 // answer, and whatever they have queued behind goes with them: they will send
 // again, and idempotence answers.
 func (c *committer) failed(b *batch, todo []int32, err error) {
-	c.e.log.Error("append failed", "err", err, "entries", len(b.entries.Entries))
+	if c.failures++; c.failures&(c.failures-1) == 0 { // senders come again: the 1st, 2nd, 4th … in a row is logged
+		c.e.log.Error("append failed", "err", err, "entries", len(b.entries.Entries), "count", c.failures)
+	}
 	for i := range b.entries.Entries {
 		if it := &b.items[b.index[i]]; !it.kind.needsChat() {
 			c.unknown(it)
