@@ -61,25 +61,31 @@ func (w *world) startPaho() *pahoPair {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	p := &pahoPair{w: w, ends: cancel, got: newTally()}
-	p.pub = w.pahoClient(ctx, "paho-pub", nil)
-	p.sub = w.pahoClient(ctx, "paho-sub", p.take)
+	p.pub = w.pahoClient("paho-pub", nil)
+	p.sub = w.pahoClient("paho-sub", p.take) // which looks at p.sub
+	p.pub.start(ctx)
+	p.sub.start(ctx)
 	return p
 }
 
-func (w *world) pahoClient(ctx context.Context, name string, take func(paho.PublishReceived) (bool, error)) *pahoClient {
-	w.t.Helper()
-	c := &pahoClient{w: w, name: name, session: state.NewInMemory(), take: take, done: make(chan struct{})}
+func (w *world) pahoClient(name string, take func(paho.PublishReceived) (bool, error)) *pahoClient {
+	return &pahoClient{w: w, name: name, session: state.NewInMemory(), take: take, done: make(chan struct{})}
+}
+
+// start connects, subscribes and stays.
+func (c *pahoClient) start(ctx context.Context) {
+	t := c.w.t
+	t.Helper()
 	if err := c.connect(ctx); err != nil {
-		w.t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: %v", c.name, err)
 	}
-	if take != nil {
+	if c.take != nil {
 		_, err := c.now.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: pahoTopics, QoS: 2}}})
 		if err != nil {
-			w.t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: %v", c.name, err)
 		}
 	}
 	go c.live(ctx)
-	return c
 }
 
 func (c *pahoClient) connect(ctx context.Context) error {
