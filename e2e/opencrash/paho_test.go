@@ -190,14 +190,17 @@ func (p *pahoPair) work(ctx context.Context, worker int) {
 		p.sent = append(p.sent, m)
 		p.mu.Unlock()
 		p.w.rec.add(event{Who: "paho-pub", What: "PUBLISH out", Of: name, N: n, QoS: m.qos})
-		_, err := client.Publish(ctx, &paho.Publish{Topic: "open/paho/" + name, QoS: m.qos, Payload: fmt.Appendf(nil, "%s %d", name, n)})
+		answer, err := client.Publish(ctx, &paho.Publish{Topic: "open/paho/" + name, QoS: m.qos, Payload: fmt.Appendf(nil, "%s %d", name, n)})
 		e := event{Who: "paho-pub", What: "acknowledged", Of: name, N: n}
-		if err != nil {
+		switch {
+		case err != nil:
 			e.What, e.Text = "unsure", err.Error()
+		case answer.ReasonCode >= 0x80: // of a PUBREC, which the library does not call an error
+			e.What, e.Text = "unsure", fmt.Sprintf("reason code %#x", answer.ReasonCode)
 		}
 		p.w.rec.add(e)
 		p.mu.Lock()
-		m.sure = err == nil
+		m.sure = e.What == "acknowledged"
 		p.mu.Unlock()
 	}
 }
