@@ -21,6 +21,7 @@ type gate struct {
 	mu     sync.Mutex
 	before map[string]func() error // by method: an error fails the call with no effect
 	after  map[string]func() error // an error fails the call although it has had its effect
+	batch  func(*storage.Batch) error
 }
 
 var errDead = errors.New("the process is dead")
@@ -83,7 +84,22 @@ func (g *gate) do(method string, call func() error) error {
 	return err
 }
 
+// onAppend has f decide about each batch before it is appended.
+func (g *gate) onAppend(f func(*storage.Batch) error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.batch = f
+}
+
 func (g *gate) Append(ctx context.Context, b *storage.Batch) error {
+	g.mu.Lock()
+	decide := g.batch
+	g.mu.Unlock()
+	if decide != nil {
+		if err := decide(b); err != nil {
+			return err
+		}
+	}
 	return g.do("Append", func() error { return g.Store.Append(ctx, b) })
 }
 

@@ -207,3 +207,53 @@ func TestOpenReceivedIsReleasedOverAFullQueue(t *testing.T) {
 		t.Errorf("the first is %q", got)
 	}
 }
+
+// On a full store the steps of QoS 2 exchanges are durable before their answers all
+// the same, also in a batch with a publish that is refused; and where not even they
+// have room, there is no answer.
+func TestOpenStepsOnAFullStore(t *testing.T) {
+	for _, room := range []bool{true, false} {
+		t.Run(fmt.Sprint("room ", room), func(t *testing.T) {
+			w := openWorld(t, nil, "alice", "bob")
+			alice, bob := w.connect("alice", "phone"), w.connect("bob", "phone")
+			bob.subscribeWith(delivery.Subscription{Filter: "open/#", QoS: 2})
+			bob.mu.Lock()
+			bob.hold = true
+			bob.mu.Unlock()
+			alice.publish(openPublish("open/n", "x", 2))
+			bob.wait("the delivery", func() bool { return len(bob.got) == 1 })
+			tag := bob.tags()[0]
+			w.gate.onAppend(func(b *storage.Batch) error {
+				for i := range b.Entries {
+					if !room || b.Entries[i].Message.Chat.Kind() != chat.KindPackets && !b.Entries[i].Probe {
+						return storage.ErrFull
+					}
+				}
+				return nil
+			})
+			turn := w.e.NewTurn()
+			turn.Received(bob.s, tag, false)
+			p := openPublish("open/n", "refused", 1)
+			turn.Publish(bob.s, &p)
+			turn.Commit()
+			if !room {
+				bob.wait("its end", func() bool { return bob.closed == delivery.ReasonUnknownOutcome })
+				if len(bob.released) > 0 {
+					t.Error("PUBREL was sent")
+				}
+				return
+			}
+			bob.wait("PUBREL and a refusal", func() bool { return len(bob.released) == 1 && len(bob.answers) == 1 })
+			if a := bob.answers[0]; a.code != delivery.CodeStorageFull {
+				t.Errorf("answered %+v", a)
+			}
+			w.crash()
+			again := w.connect("bob", "phone")
+			again.wait("PUBREL again", func() bool { return len(again.released) == 1 })
+			again.acks.Wait()
+			if len(again.got) > 0 || again.released[0] != tag {
+				t.Errorf("got %+v, released %v", again.got, again.released)
+			}
+		})
+	}
+}

@@ -35,9 +35,11 @@ func (c *committer) failed(b *batch, todo []int32, err error) {
 		case it.refusal != nil || it.dropped || it.seq != 0 && it.kind == kindMessage: // decided
 		case it.kind == kindTyping || it.kind == kindOpen && !it.open.stores(): // nothing of it was to be stored
 		case it.kind == kindReceived || it.kind == kindReleased:
-			if refusal != refuseFull { // there, better not durable than stuck
+			if refusal != refuseFull {
 				c.poison(it)
+				continue
 			}
+			c.prepareStep(b, i) // again without the rest: a full store takes these
 		case refusal != nil && it.kind == kindMessage && it.cid.n > 0:
 			it.doubt = refusal
 			c.prepareRefusal(b, i)
@@ -53,17 +55,22 @@ func (c *committer) failed(b *batch, todo []int32, err error) {
 }
 
 // settleDoubts finds out which of the publishes that are to be refused were stored
-// before: a refusal would say that they are not.
+// before: a refusal would say that they are not. With them it appends the steps of
+// QoS 2 exchanges; none is answered that is not durable.
 func (c *committer) settleDoubts(b *batch) {
 	b.entries.Advances = b.entries.Advances[:0]
 	if err := c.e.store.Append(c.e.ctx, &b.entries); err != nil {
-		c.e.log.Error("cannot look for the first sends of refused publishes", "err", err)
+		if c.failures&(c.failures-1) == 0 {
+			c.e.log.Error("cannot look for the first sends of refused publishes", "err", err)
+		}
 		for _, i := range b.index {
 			c.poison(&b.items[i])
 		}
 		return
 	}
-	c.settle(b)
+	for _, i := range c.settle(b) {
+		c.poison(&b.items[i])
+	}
 }
 
 // prepareRefusal refuses an item for its doubt, unless it has a cid that may have

@@ -193,8 +193,8 @@ type Log interface {
 	// chat a prefix of what was given. Sending them again with the same cid, or
 	// reading the log for their ids, finds out. All of a batch's retained messages are
 	// stored or none is. ErrFull and ErrReadOnly say that nothing was stored; a batch
-	// that adds neither entries nor retained messages may still pass where others are
-	// refused with ErrFull. Calls for one chat must not overlap.
+	// that adds no entries but those of packet logs, and no retained messages, may still
+	// pass where others are refused with ErrFull. Calls for one chat must not overlap.
 	Append(ctx context.Context, b *Batch) error
 
 	// Chats returns the state of each chat, in order; an unknown or empty chat

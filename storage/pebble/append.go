@@ -82,7 +82,9 @@ func (s *Store) Append(ctx context.Context, b *storage.Batch) error {
 	}
 	for i := range a.chats {
 		if c := &a.chats[i]; c.head != c.durable {
-			need = adding
+			if c.id.Kind() != chat.KindPackets { // which only let what is stored be delivered
+				need = adding
+			}
 			s.heads.hold(c.id, c.durable)
 		}
 	}

@@ -234,6 +234,12 @@ func TestDiskFullRetained(t *testing.T) {
 		{"remove with an entry", 63, storage.Batch{
 			Entries: []storage.Entry{entryOf(direct, 0, "x")}, Retained: []storage.Retained{remove},
 		}, false, "old"},
+		{"a step of a packet log", 63, storage.Batch{
+			Entries: []storage.Entry{entryOf(chat.PacketsChat(1), 0, "x")},
+		}, true, "old"},
+		{"a step near the end", 15, storage.Batch{
+			Entries: []storage.Entry{entryOf(chat.PacketsChat(1), 1, "y")},
+		}, false, "old"},
 		{"remove near the end", 15, storage.Batch{Retained: []storage.Retained{remove}}, false, "old"},
 		{"remove", 63, storage.Batch{Retained: []storage.Retained{remove}, Advances: cursor}, true, ""},
 		{"set with space again", 1000, storage.Batch{Retained: []storage.Retained{set}}, true, "new"},
